@@ -1,0 +1,66 @@
+"""`host.diskio`: what each block device has read and written since boot, and how busy it was since the last tick."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+
+from agent.collectors.host.filters import Filter
+from agent.collectors.host.readings import Row
+from agent.collectors.host.tree import Tree, share, text
+
+SECTOR = 512  # bytes, in /proc/diskstats, whatever the device's own
+FIELDS = (
+    "reads", "merged_reads", "read_bytes", "read_time", "writes", "merged_writes", "write_bytes", "write_time",
+    "iops_in_progress", "io_time", "weighted_io_time",
+)  # fmt: skip
+
+Counters = dict[str, int]
+
+
+class Diskio:
+    """Reads /proc/diskstats."""
+
+    def __init__(self, tree: Tree, devices: Filter) -> None:
+        self._tree = tree
+        self._devices = devices
+        self._last: dict[str, Counters] = {}
+        self._when = 0.0
+
+    def read(self) -> Iterator[Row]:
+        now = time.monotonic()
+        found = diskstats(self._tree.read("/proc/diskstats"))
+        before, passed = self._last, now - self._when
+        self._last, self._when = found, now
+        for name, counters in found.items():
+            if self._devices.takes(name):
+                fields: dict[str, int | float] = {**counters}
+                if name in before:
+                    fields |= work(before[name], counters, passed)
+                yield Row("host.diskio", (("name", name),), fields)
+
+
+def diskstats(raw: bytes) -> dict[str, Counters]:
+    """The counters of each device; times are milliseconds. Raises ValueError."""
+    found = {}
+    for line in raw.splitlines():
+        _, _, name, *values = line.split()
+        if len(values) < len(FIELDS):
+            continue  # a partition under a kernel before 2.6.25
+        counters = {field: int(value) for field, value in zip(FIELDS, values, strict=False)}
+        counters["read_bytes"] *= SECTOR
+        counters["write_bytes"] *= SECTOR
+        found[text(name)] = counters
+    return found
+
+
+def work(before: Mapping[str, int], now: Mapping[str, int], seconds: float) -> dict[str, float]:
+    """Time per request (ms) and share of the time busy; nothing where the counters were reset or have wrapped."""
+    delta = {field: now[field] - before[field] for field in FIELDS if field != "iops_in_progress"}
+    if seconds <= 0 or min(delta.values()) < 0:
+        return {}
+    fields = {"io_util": share(delta["io_time"], 1000 * seconds)}
+    if requests := delta["reads"] + delta["writes"]:
+        fields["io_await"] = round((delta["read_time"] + delta["write_time"]) / requests, 4)
+        fields["io_svctm"] = round(delta["io_time"] / requests, 4)
+    return fields

@@ -1,0 +1,97 @@
+"""`host.mem` and `host.swap`: how memory is used, in bytes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from agent.collectors.host.readings import Row
+from agent.collectors.host.tree import Tree, share
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+# What /proc/meminfo says as it is. What a kernel does not have (high memory on 64 bit) is left out.
+FIELDS = {
+    "active": "Active",
+    "buffered": "Buffers",
+    "commit_limit": "CommitLimit",
+    "committed_as": "Committed_AS",
+    "dirty": "Dirty",
+    "free": "MemFree",
+    "high_free": "HighFree",
+    "high_total": "HighTotal",
+    "huge_page_size": "Hugepagesize",
+    "huge_pages_free": "HugePages_Free",
+    "huge_pages_total": "HugePages_Total",
+    "inactive": "Inactive",
+    "low_free": "LowFree",
+    "low_total": "LowTotal",
+    "mapped": "Mapped",
+    "page_tables": "PageTables",
+    "shared": "Shmem",
+    "slab": "Slab",
+    "sreclaimable": "SReclaimable",
+    "sunreclaim": "SUnreclaim",
+    "swap_cached": "SwapCached",
+    "swap_free": "SwapFree",
+    "swap_total": "SwapTotal",
+    "total": "MemTotal",
+    "vmalloc_chunk": "VmallocChunk",
+    "vmalloc_total": "VmallocTotal",
+    "vmalloc_used": "VmallocUsed",
+    "write_back": "Writeback",
+    "write_back_tmp": "WritebackTmp",
+}
+
+
+class Memory:
+    """Reads /proc/meminfo and /proc/vmstat."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+
+    def memory(self) -> Iterator[Row]:
+        yield Row("host.mem", (), memory(meminfo(self._tree.read("/proc/meminfo"))))
+
+    def swap(self) -> Iterator[Row]:
+        yield Row("host.swap", (), swap(meminfo(self._tree.read("/proc/meminfo")), self._tree.read("/proc/vmstat")))
+
+
+def meminfo(raw: bytes) -> dict[str, int]:
+    """/proc/meminfo: bytes, but for the counts of huge pages. Raises ValueError."""
+    found = {}
+    for line in raw.splitlines():
+        name, colon, rest = line.partition(b":")
+        value = rest.split()
+        if not colon or not value:
+            continue
+        found[name.decode("ascii")] = int(value[0]) * (1024 if len(value) > 1 else 1)
+    if "MemTotal" not in found:
+        raise ValueError("no MemTotal in /proc/meminfo")
+    return found
+
+
+def memory(info: dict[str, int]) -> dict[str, int | float]:
+    """The fields of `host.mem`."""
+    fields: dict[str, int | float] = {name: info[key] for name, key in FIELDS.items() if key in info}
+    total, free = info["MemTotal"], info.get("MemFree", 0)
+    cached = info.get("Cached", 0) + info.get("SReclaimable", 0)
+    available = info.get("MemAvailable", free + info.get("Buffers", 0) + cached)  # kernels before 3.14
+    # More than there is: seen in LXC, where total is the container's and the rest the host's.
+    available = free if available > total else available
+    used = max(0, total - available)
+    fields |= {"cached": cached, "available": available, "available_percent": share(available, total)}
+    fields |= {"used": used, "used_percent": share(used, total)}  # as Telegraf counts it since 1.36
+    return fields
+
+
+def swap(info: dict[str, int], vmstat: bytes) -> dict[str, int | float]:
+    """The fields of `host.swap`; `in` and `out` are bytes since boot."""
+    total, free = info.get("SwapTotal", 0), info.get("SwapFree", 0)
+    used = max(0, total - free)
+    fields: dict[str, int | float] = {"total": total, "free": free, "used": used, "used_percent": share(used, total)}
+    for line in vmstat.splitlines():
+        if line.startswith(b"pswp"):
+            name, pages = line.split()
+            fields[name[4:].decode("ascii")] = int(pages) * PAGE
+    return fields

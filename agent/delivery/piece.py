@@ -1,0 +1,54 @@
+"""A piece: a planned batch, or a part of one after a split, and what has happened to it so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from agent.errors import DeliveryError
+from agent.spool import Cursor, Plan
+
+
+@dataclass(slots=True, eq=False)
+class Piece:
+    """
+    One plan of a cursor on its way to the far side.
+
+    Pieces mirror the cursor's unsettled plans one to one. Every moment is an order number that the
+    verdict hands out (`sent`, `failed`), so that "accepted after that failure" is a comparison; only
+    `not_before` is on the loop's clock.
+    """
+
+    cursor: Cursor
+    plan: Plan
+    rank: int  # which of the sink's cursors: former lanes come before its own
+    newest_ms: int = 0
+    oldest_ms: int = 0
+    size: int = 0  # bytes of its data, once known
+    body: bytes | None = None  # packed; None: to be read and packed again
+    unfit: Mapping[int, str] | None = None  # never to be sent: index in the lane -> reason
+    held: bool = False  # its plan is not durable yet: not to be sent
+    isolating: bool = False  # came of a refused batch
+    accused: bool = False  # refused alone, no contrast yet
+    sent: int = 0
+    failed: int = 0
+    strikes: int = 0  # ambiguous failures with successes of others between
+    failures: int = 0  # ambiguous failures
+    not_before: float = 0.0
+    error: DeliveryError | None = None  # the last answer
+    alive: bool = True  # its plan is still the sink's to settle
+
+    @property
+    def first(self) -> int:
+        """The index of its first record in the lane."""
+        return self.plan.first
+
+    @property
+    def count(self) -> int:
+        """How many records it holds."""
+        return self.plan.count
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Its place in the order of the sink's records."""
+        return self.rank, self.plan.first

@@ -1,0 +1,200 @@
+"""
+One configuration out of several TOML files: their tables merged, variables put in, every key's place known.
+
+    text --tomllib--> tables --merge--> one tree --variables--> one tree     (`load`)
+    place(path) ----- a scan of the text, made only when something has to be said about it
+
+Places are paths of keys and positions, ("sinks", "lake", "timeout"), and stay valid for the merged tree.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agent.errors import Problem
+from agent.places import Place, dotted, key_lines
+
+# Tables whose members may stand in several files; any other table stands in one.
+SHARED = ("collectors", "sinks")
+
+_VARIABLE = re.compile(r"\$\$|\$\{([^}]*)(\}?)")
+_NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:(:-|:\?)(.*))?", re.DOTALL)
+
+
+class Expanded(str):  # noqa: SLOT000 a str with an attribute
+    """A string with variables put in. `raw` is what was written: messages show that, as the value may be secret."""
+
+    raw: str
+
+
+class Unreadable:
+    """Stands for a value whose mistake is already listed."""
+
+
+UNREADABLE = Unreadable()
+
+
+@dataclass(slots=True)
+class File:
+    """One file as read, and the lines of its keys once somebody asks."""
+
+    path: Path
+    text: str
+    lines: dict[Place, int] | None = None
+
+    def line(self, place: Place) -> int | None:
+        """The line of a key, or of the nearest table around it."""
+        if self.lines is None:
+            self.lines = {}
+            for found, line in key_lines(self.text):
+                self.lines.setdefault(found, line)
+        while place and place not in self.lines:
+            place = place[:-1]
+        return self.lines.get(place)
+
+
+@dataclass(slots=True)
+class Document:
+    """The merged tree and where its parts came from."""
+
+    tree: dict[str, Any] = field(default_factory=dict)
+    files: list[File] = field(default_factory=list)
+    owners: dict[Place, File] = field(default_factory=dict)  # of each table that stands in one file
+    problems: list[Problem] = field(default_factory=list)
+
+    def owner(self, place: Place) -> File | None:
+        """The file in which something stands."""
+        return self.owners.get(place[:2]) or self.owners.get(place[:1])
+
+    def where(self, place: Place) -> str:
+        """`agent.toml:14 sinks.lake.timeout`: the form in which every message names its place."""
+        file = self.owner(place)
+        if file is None:
+            return " ".join([*(str(file.path) for file in self.files), dotted(place)]).strip()
+        line = file.line(place)
+        return f"{file.path}:{line} {dotted(place)}" if line else f"{file.path} {dotted(place)}"
+
+    def folder(self, place: Place) -> Path:
+        """What a relative path at that place is relative to: the directory of its file."""
+        file = self.owner(place)
+        return file.path.parent if file else Path()
+
+
+def load(paths: Sequence[Path], environ: Mapping[str, str]) -> Document:
+    """Read files, and directories of `*.toml` in lexical order. What is wrong is listed in `problems`."""
+    document = Document()
+    for path in _expand_directories(paths, document.problems):
+        try:
+            text = path.read_text(encoding="utf-8-sig")  # some editors put a byte order mark in front
+            tree = tomllib.loads(text)
+        except OSError as error:
+            document.problems.append(Problem(str(path), f"cannot be read: {error.strerror or error}"))
+        except UnicodeDecodeError as error:
+            document.problems.append(Problem(str(path), f"is not UTF-8 text (byte {error.start})"))
+        except tomllib.TOMLDecodeError as error:
+            document.problems.append(_syntax(path, error))
+        else:
+            _merge(document, File(path, text), tree)
+    if not document.problems:
+        document.tree = {key: _fill(value, (key,), document, environ) for key, value in document.tree.items()}
+    return document
+
+
+def _expand_directories(paths: Sequence[Path], problems: list[Problem]) -> Iterator[Path]:
+    seen: set[Path] = set()
+    for path in paths:
+        files = [path]
+        if path.is_dir():
+            files = sorted(path.glob("*.toml"))
+            if not files:
+                problems.append(Problem(str(path), "is a directory without any *.toml"))
+        for file in files:
+            if file.resolve() not in seen:
+                seen.add(file.resolve())
+                yield file
+
+
+def _syntax(path: Path, error: tomllib.TOMLDecodeError) -> Problem:
+    text = str(error)
+    if match := re.search(r" \(at line (\d+), column (\d+)\)$", text):
+        return Problem(f"{path}:{match[1]}", f"not TOML: {text[: match.start()]}, at column {match[2]}")
+    return Problem(str(path), f"not TOML: {text}")
+
+
+def _merge(document: Document, file: File, tree: dict[str, Any]) -> None:
+    document.files.append(file)
+    for key, value in tree.items():
+        if key in SHARED and isinstance(value, dict) and isinstance(document.tree.get(key, {}), dict):
+            document.owners.setdefault((key,), file)
+            members = document.tree.setdefault(key, {})
+            for name, table in value.items():
+                _claim(document, file, (key, name))
+                members.setdefault(name, table)
+        else:
+            _claim(document, file, (key,))
+            document.tree.setdefault(key, value)
+
+
+def _claim(document: Document, file: File, place: Place) -> None:
+    if first := document.owners.get(place):
+        text = f"given twice: here and in {first.path}:{first.line(place)}"
+        document.problems.append(Problem(f"{file.path}:{file.line(place)} {dotted(place)}", text))
+    else:
+        document.owners[place] = file
+
+
+def _fill(value: Any, place: Place, document: Document, environ: Mapping[str, str]) -> Any:
+    """The value with variables put in, however deep they stand."""
+    match value:
+        case dict():
+            return {key: _fill(item, (*place, key), document, environ) for key, item in value.items()}
+        case list():
+            return [_fill(item, (*place, n), document, environ) for n, item in enumerate(value)]
+        case str() if "$" in value:
+            try:
+                filled = expand(value, environ)
+            except ValueError as error:
+                document.problems.append(Problem(document.where(place), str(error)))
+                return UNREADABLE
+            if "${" not in value:
+                return filled
+            expanded = Expanded(filled)
+            expanded.raw = value
+            return expanded
+        case _:
+            return value
+
+
+def expand(text: str, environ: Mapping[str, str]) -> str:
+    """
+    Put variables in: `${VAR}`, `${VAR:-default}`, `${VAR:?message}`; `$$` is one `$`.
+
+    A `$` before anything else stays as it is (topics begin with `$share` and `$SYS`). Raises
+    ValueError where a variable is missing or wrongly written.
+    """
+
+    def one(match: re.Match[str]) -> str:
+        if match[0] == "$$":
+            return "$"
+        parts = _NAME.fullmatch(match[1])
+        if not match[2] or parts is None or "${" in match[1]:
+            raise ValueError(
+                f'expected "${{VAR}}", "${{VAR:-default}}" or "${{VAR:?message}}", found "{match[0]}"; '
+                'write "$${" for a "${" that is meant'
+            )
+        name, form, rest = parts.groups()
+        value = environ.get(name)
+        if value or (value is not None and form is None):
+            return value
+        if form == ":-":
+            return str(rest)
+        if form == ":?" and rest:
+            raise ValueError(f"{rest} (the variable {name} is {'not set' if value is None else 'empty'})")
+        raise ValueError(f"the variable {name} is {'not set' if value is None else 'empty'}")
+
+    return _VARIABLE.sub(one, text)

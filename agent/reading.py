@@ -1,0 +1,287 @@
+"""
+Reads TOML tables into the dataclasses that declare their options, and lists every mistake on the way.
+
+Nothing here stops at a mistake: what cannot be read is listed with its place, and the reading goes on,
+so that a person sees all of them at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import MISSING, dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from agent.document import Document, Expanded, Unreadable
+from agent.errors import Problem
+from agent.places import Place
+from agent.schema import Secret, expected, is_secret, kind_of, options_of, without_credentials
+from agent.units import format_duration, format_size, parse_duration, parse_size
+
+T = TypeVar("T")
+
+CREDENTIAL = "credential:"
+_FAILED = Unreadable()
+_PARSE: dict[str, Callable[[str], float]] = {"duration": parse_duration, "size": parse_size}
+_FORMAT: dict[str, Callable[[Any], str]] = {"duration": format_duration, "size": format_size}
+_BOOLEANS = {"true": True, "false": False}
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean timeout?`, or nothing where no known word is near."""
+    import difflib  # needed after a mistake only
+
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def found(value: object) -> str:
+    """A value as a message may show it: short, and without what came out of a variable."""
+    match value:
+        case Expanded():
+            return f'what "{value.raw}" gives'
+        case str():
+            return json.dumps(
+                without_credentials(value if len(value) <= 60 else value[:57] + "..."), ensure_ascii=False
+            )
+        case bool() | int() | float():
+            return json.dumps(value)
+        case list():
+            return "a list"
+        case dict():
+            return "a table"
+        case _:
+            return f"a {type(value).__name__}"
+
+
+@dataclass(slots=True)
+class Reading:
+    """Collects mistakes while tables are read. `problems` refuse the configuration, `warnings` do not."""
+
+    document: Document
+    environ: Mapping[str, str]
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+
+    def bad(self, place: Place, text: str) -> Unreadable:
+        """List a mistake."""
+        _add(self.problems, Problem(self.document.where(place), text))
+        return _FAILED
+
+    def doubtful(self, place: Place, text: str) -> None:
+        """List something that may be meant, but rarely is."""
+        _add(self.warnings, Problem(self.document.where(place), text))
+
+    def table(self, cls: type[T], table: object, place: Place, *, besides: Collection[str] = ()) -> T | None:
+        """The table as a `cls`, or None after its mistakes were listed; keys in `besides` are somebody else's."""
+        taken: T | None = self.tables((cls,), table, place, besides=besides)[0]
+        return taken
+
+    def tables(
+        self, classes: tuple[type, ...], table: object, place: Place, *, besides: Collection[str] = ()
+    ) -> list[Any]:
+        """Several dataclasses out of one table, which share its keys among them."""
+        if not isinstance(table, dict):
+            if not isinstance(table, Unreadable):
+                self.bad(place, f"expected a table, found {found(table)}")
+            return [None] * len(classes)
+        known = {*besides, *(name for cls in classes for name in _keys(cls))}
+        for key in table:
+            if key not in known:
+                self.bad((*place, key), f"no such option{did_you_mean(key, known)}")
+        return [self._instance(cls, table, place) for cls in classes]
+
+    def _instance(self, cls: type[T], table: dict[str, Any], place: Place) -> T | None:
+        values: dict[str, Any] = {}
+        for each, hint in options_of(cls):
+            key = self._key(each.name, each.metadata.get("renamed_from"), table, place)
+            if is_secret(hint) and f"{key}_file" in table:
+                values[each.name] = self._secret_file(key, table, place)
+            elif key in table:
+                values[each.name] = self.value(table[key], hint, (*place, key), each.metadata)
+            elif each.default is MISSING and each.default_factory is MISSING:
+                values[each.name] = self.bad((*place, key), f"required, but missing: expected {expected(hint)}")
+        if any(isinstance(value, Unreadable) for value in values.values()):
+            return None
+        try:
+            instance = cls(**values)
+        except ValueError as error:
+            self.bad(place, str(error))
+            return None
+        self._look_across(instance, place)
+        return instance
+
+    def _key(self, name: str, former: str | None, table: dict[str, Any], place: Place) -> str:
+        if former is None or former not in table:
+            return name
+        if name in table:
+            self.bad((*place, former), f"the former name of {name}, which is given too")
+            return name
+        self.doubtful((*place, former), f"is now called {name}; the former name will stop working")
+        return former
+
+    def _look_across(self, instance: object, place: Place) -> None:
+        """Hear what the dataclass itself has to say about its options together."""
+        for method, listed in (("problems", self.bad), ("warnings", self.doubtful)):
+            if look := getattr(instance, method, None):
+                for option, text in look():
+                    listed((*place, *(_steps(option))), text)
+
+    def value(self, value: Any, hint: Any, place: Place, bounds: Mapping[str, Any]) -> Any:
+        """One value as its annotation wants it, or an `Unreadable` after its mistake was listed."""
+        if isinstance(value, Unreadable):
+            return _FAILED
+        kind, inner = kind_of(hint)
+        match kind:
+            case "optional":
+                return self.value(value, inner, place, bounds)
+            case "any of":
+                return self._any_of(value, inner, place, bounds)
+            case "table":
+                taken = self.table(inner, value, place)
+                return _FAILED if taken is None else taken
+            case "one or more":
+                listed = [value] if isinstance(value, str) else value
+                if not isinstance(listed, list):
+                    return self._not(hint, value, place)
+                return self._list(listed, tuple, str, place, bounds)
+            case "list" if isinstance(value, list):
+                make, item_hint = inner
+                return self._list(value, make, item_hint, place, bounds)
+            case "dict" if isinstance(value, dict):
+                items = {key: self.value(item, inner, (*place, key), bounds) for key, item in value.items()}
+                return _FAILED if _any_failed(items.values()) else items
+            case "choice":
+                for choice in inner:
+                    if value == choice and isinstance(value, bool) == isinstance(choice, bool):
+                        return choice
+                return self._not(hint, value, place, inner)
+            case "duration" | "size":
+                return self._quantity(value, kind, hint, place, bounds)
+            case "plain":
+                return self._plain(value, inner, hint, place, bounds)
+            case _:
+                return self._not(hint, value, place)
+
+    def _not(self, hint: Any, value: Any, place: Place, words: tuple[object, ...] = ()) -> Unreadable:
+        near = did_you_mean(value, [word for word in words if isinstance(word, str)]) if isinstance(value, str) else ""
+        return self.bad(place, f"expected {expected(hint)}, found {found(value)}{near}")
+
+    def _list(self, items: list[Any], make: type, inner: Any, place: Place, bounds: Mapping[str, Any]) -> Any:
+        values = [self.value(item, inner, (*place, n), bounds) for n, item in enumerate(items)]
+        return _FAILED if _any_failed(values) else make(values)
+
+    def _any_of(self, value: Any, hints: tuple[Any, ...], place: Place, bounds: Mapping[str, Any]) -> Any:
+        for hint in hints:
+            quiet = replace(self, problems=[], warnings=[])
+            taken = quiet.value(value, hint, place, bounds)
+            # A table is told by its being one: its mistakes are worth more than "expected a string or a table".
+            if not isinstance(taken, Unreadable) or (isinstance(value, dict) and kind_of(hint)[0] == "table"):
+                for problem in quiet.problems:
+                    _add(self.problems, problem)
+                for warning in quiet.warnings:
+                    _add(self.warnings, warning)
+                return taken
+        wanted = " or ".join(expected(hint) for hint in hints)
+        return self.bad(place, f"expected {wanted}, found {found(value)}")
+
+    def _quantity(self, value: Any, kind: str, hint: Any, place: Place, bounds: Mapping[str, Any]) -> Any:
+        if isinstance(value, str):
+            try:
+                return self._bounded(_PARSE[kind](value), place, bounds, _FORMAT[kind])
+            except ValueError:
+                return self._not(hint, value, place)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+            return self._not(hint, value, place)
+        if kind == "size" and isinstance(value, int):
+            return self._bounded(value, place, bounds, format_size)
+        if value == 0:
+            return self._bounded(0.0, place, bounds, format_duration)
+        return self.bad(place, f'expected {expected(hint)}, found {found(value)}; did you mean "{value}s"?')
+
+    def _plain(self, value: Any, cls: Any, hint: Any, place: Place, bounds: Mapping[str, Any]) -> Any:
+        if cls is Secret:
+            if not isinstance(value, str):
+                return self.bad(place, "expected a string, found something else")
+            return self._credential(value, place) if value.startswith(CREDENTIAL) else Secret(str(value))
+        if cls is str and isinstance(value, str):
+            return str(value)
+        if cls is Path and isinstance(value, str):
+            return self.document.folder(place) / value
+        if cls in (int, float) and isinstance(value, Expanded):
+            # What comes out of a variable is text; a number is what it says.
+            try:
+                value = cls(value)
+            except ValueError:
+                return self._not(hint, value, place)
+        if cls is bool and isinstance(value, Expanded) and value in _BOOLEANS:
+            return _BOOLEANS[value]
+        if cls is bool and isinstance(value, bool):
+            return value
+        if cls in (int, float) and not isinstance(value, bool) and isinstance(value, (int, cls)) and value - value == 0:
+            return self._bounded(cls(value), place, bounds, str)
+        return value if cls in (Any, object) else self._not(hint, value, place)
+
+    def _bounded(self, value: Any, place: Place, bounds: Mapping[str, Any], text: Callable[[Any], str]) -> Any:
+        low, high = bounds.get("low"), bounds.get("high")
+        if low is not None and value < low:
+            return self.bad(place, f"expected at least {text(low)}, found {text(value)}")
+        if high is not None and value > high:
+            return self.bad(place, f"expected at most {text(high)}, found {text(value)}")
+        return value
+
+    def _secret_file(self, key: str, table: dict[str, Any], place: Place) -> Any:
+        here = (*place, f"{key}_file")
+        name = table[f"{key}_file"]
+        if key in table:
+            return self.bad(here, f"give {key} or {key}_file, not both")
+        if isinstance(name, Unreadable):
+            return _FAILED
+        if not isinstance(name, str):
+            return self.bad(here, f"expected the path of a file, found {found(name)}")
+        return self._secret(self.document.folder(place) / name, here)
+
+    def _credential(self, value: str, place: Place) -> Any:
+        name = value.removeprefix(CREDENTIAL)
+        folder = self.environ.get("CREDENTIALS_DIRECTORY")
+        if not name or "/" in name:
+            return self.bad(place, f'expected "{CREDENTIAL}NAME" with the name of a systemd credential')
+        if folder is None:
+            return self.bad(
+                place,
+                f"credential {name}: CREDENTIALS_DIRECTORY is not set; systemd sets it for a unit with LoadCredential=",
+            )
+        return self._secret(Path(folder) / name, place)
+
+    def _secret(self, path: Path, place: Place) -> Any:
+        secret = Secret(path=str(path))
+        try:
+            text = secret.reveal()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            return self.bad(place, f"{path} cannot be read: {reason}")
+        return secret if text else self.bad(place, f"{path} is empty")
+
+
+def _add(listed: list[Problem], problem: Problem) -> None:
+    if problem not in listed:
+        listed.append(problem)
+
+
+def _any_failed(values: Iterable[object]) -> bool:
+    return any(isinstance(value, Unreadable) for value in values)
+
+
+def _keys(cls: type) -> Iterable[str]:
+    for each, hint in options_of(cls):
+        for name in filter(None, (each.name, each.metadata.get("renamed_from"))):
+            yield name
+            if is_secret(hint):
+                yield f"{name}_file"
+
+
+def _steps(option: str) -> Place:
+    """`subscriptions.0.time` and `subscriptions[0].time` as a place."""
+    words = option.replace("[", ".").replace("]", "").split(".")
+    return tuple(int(word) if word.isdigit() else word for word in words if word)

@@ -1,0 +1,8 @@
+"""Where records go. A sink is one small file here and one line in this table."""
+
+KINDS = {  # `type` in [sinks.NAME] -> the class, imported when it is used
+    "obsrv": "agent.sinks.obsrv:Obsrv",
+    "file": "agent.sinks.file:File",
+    "stdout": "agent.sinks.stdout:Stdout",
+}
+GROUP = "telemetry_agent.sinks"  # entry points of this group give further kinds
