@@ -66,6 +66,7 @@ class Document:
     files: list[File] = field(default_factory=list)
     owners: dict[Place, File] = field(default_factory=dict)  # of each table that stands in one file
     problems: list[Problem] = field(default_factory=list)
+    is_whole: bool = True  # False: a file could not be read at all, so what seems missing may stand there
 
     def owner(self, place: Place) -> File | None:
         """The file in which something stands."""
@@ -87,7 +88,7 @@ class Document:
 
 def load(paths: Sequence[Path], environ: Mapping[str, str]) -> Document:
     """Read files, and directories of `*.toml` in lexical order. What is wrong is listed in `problems`."""
-    document = Document()
+    document, read = Document(), list[tuple[File, dict[str, Any]]]()
     for path in _expand_directories(paths, document.problems):
         try:
             text = path.read_text(encoding="utf-8-sig")  # some editors put a byte order mark in front
@@ -97,10 +98,13 @@ def load(paths: Sequence[Path], environ: Mapping[str, str]) -> Document:
         except UnicodeDecodeError as error:
             document.problems.append(Problem(str(path), f"is not UTF-8 text (byte {error.start})"))
         except tomllib.TOMLDecodeError as error:
-            document.problems.append(_syntax(path, error))
+            document.problems.append(_syntax(path, text, error))
         else:
-            _merge(document, File(path, text), tree)
-    if not document.problems:
+            read.append((File(path, text), tree))
+    document.is_whole = not document.problems
+    for file, tree in read:
+        _merge(document, file, tree)
+    if document.is_whole:
         document.tree = {key: _fill(value, (key,), document, environ) for key, value in document.tree.items()}
     return document
 
@@ -119,11 +123,11 @@ def _expand_directories(paths: Sequence[Path], problems: list[Problem]) -> Itera
                 yield file
 
 
-def _syntax(path: Path, error: tomllib.TOMLDecodeError) -> Problem:
-    text = str(error)
-    if match := re.search(r" \(at line (\d+), column (\d+)\)$", text):
-        return Problem(f"{path}:{match[1]}", f"not TOML: {text[: match.start()]}, at column {match[2]}")
-    return Problem(str(path), f"not TOML: {text}")
+def _syntax(path: Path, text: str, error: tomllib.TOMLDecodeError) -> Problem:
+    said = str(error)
+    if match := re.search(r" \(at line (\d+), column (\d+)\)$", said):
+        return Problem(f"{path}:{match[1]}", f"not TOML: {said[: match.start()]}, at column {match[2]}")
+    return Problem(f"{path}:{text.count(chr(10)) + 1}", f"not TOML: {said}")
 
 
 def _merge(document: Document, file: File, tree: dict[str, Any]) -> None:

@@ -9,7 +9,8 @@ whether only a person can mend it (`operator`).
 from __future__ import annotations
 
 import asyncio
-import ipaddress
+import os
+import socket
 import ssl
 import time
 import zlib
@@ -27,6 +28,7 @@ import aiohttp
 
 from agent import __version__
 from agent.errors import AuthExpired, DeliveryError, Rejected, Retryable, Throttled, TooLarge
+from agent.options import secret_in_the_clear
 from agent.schema import Duration, Secret, option
 
 MAX_ANSWER = 64 * 1024  # a far side that says more than this is not listened to
@@ -40,15 +42,31 @@ SHORTEST_SECRET = 4  # below that, hiding a secret would garble every answer
 class HttpOptions:
     """The options that every HTTP sink takes."""
 
-    timeout: Duration = option("Longest time for one request, from connecting to the end of the answer", 30.0, low=1.0)
-    connect_timeout: Duration = option("Longest time for name look-up, connection and TLS together", 5.0, low=0.1)
-    proxy: str = option('Proxy as a URL; the environment is not looked at (write "${HTTPS_PROXY:-}" for that)', "")
-    proxy_user: str = option("User name for the proxy", "")
-    proxy_password: Secret = option("Password for the proxy", factory=Secret)
-    ca_file: Path | None = option("PEM file of the authorities to trust, instead of the system's", None)
-    client_cert: Path | None = option("PEM file of the certificate that this agent shows (mTLS)", None)
-    client_key: Path | None = option("PEM file of its key, where client_cert does not hold it", None)
-    allow_insecure: bool = option("Send the secret over plain http, to hosts other than this one", False)
+    timeout: Duration = option("Longest time for one request, from connecting to the end of the answer.", 30.0, low=1.0)
+    connect_timeout: Duration = option("Longest time for name look-up, connecting and TLS together.", 5.0, low=0.1)
+    proxy: str | None = option(
+        "Proxy to send through. The environment is not looked at; a variable can be put in by name.",
+        None,
+        default_text="none",
+        example="${HTTPS_PROXY}",
+    )
+    proxy_user: str | None = option("User name for the proxy.", None, default_text="none", example="agent")
+    proxy_password: Secret | None = option(
+        "Password for the proxy.", None, default_text="none", example="credential:proxy"
+    )
+    ca_file: Path | None = option(
+        "PEM file of the authorities to trust.", None, default_text="the system's", example="/etc/ssl/private-ca.pem"
+    )
+    client_cert: Path | None = option(
+        "PEM file of the certificate to show (mTLS).",
+        None,
+        default_text="none",
+        example="/etc/telemetry-agent/cert.pem",
+    )
+    client_key: Path | None = option(
+        "PEM file of its key.", None, default_text="within client_cert", example="/etc/telemetry-agent/key.pem"
+    )
+    allow_insecure: bool = option("Whether secrets may cross the network over plain http.", False)
 
 
 def option_problems(options: HttpOptions) -> list[tuple[str, str]]:
@@ -59,39 +77,30 @@ def option_problems(options: HttpOptions) -> list[tuple[str, str]]:
     if options.connect_timeout > options.timeout:
         problems.append(("connect_timeout", "is longer than timeout, which includes it"))
     if options.proxy:
-        problems += url_problems("proxy", options.proxy)
-        if options.proxy_user and is_exposed(options.proxy) and not options.allow_insecure:
-            problems.append(("proxy", "would get the password over plain http; use https or allow_insecure = true"))
-    elif options.proxy_user or options.proxy_password:
-        problems.append(("proxy", "required with proxy_user and proxy_password"))
+        problems += url_problems("proxy", options.proxy, options.proxy_password, options)
+    elif options.proxy_user:
+        problems.append(("proxy_user", "needs proxy"))
+    if options.proxy_password and not options.proxy_user:
+        problems.append(("proxy_password", "needs proxy_user"))
     return problems
 
 
-def url_problems(name: str, url: str) -> list[tuple[str, str]]:
-    """What is wrong with a URL that requests go to, as (option, text)."""
+def url_problems(name: str, url: str, secret: Secret | None, options: HttpOptions) -> list[tuple[str, str]]:
+    """What is wrong with a URL to which requests go with a secret, as (option, text)."""
     try:
         parts = urlsplit(url)
-        _ = parts.port
+        host, port = parts.hostname or "", parts.port
+        if ":" not in host:
+            host.encode("idna")  # a label that is empty or too long
     except ValueError as error:
         return [(name, f"is no URL: {error}")]
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not host or " " in host or port == 0:
         return [(name, 'expected a URL such as "https://host:port"')]
     if parts.username or parts.password:
-        return [(name, "holds a user name or password; they have options of their own")]
+        return [(name, "holds a user name or a password: they have options of their own")]
     if parts.query or parts.fragment:
-        return [(name, "must end before ? and #")]
-    return []
-
-
-def is_exposed(url: str) -> bool:
-    """Whether what is sent to this URL can be read on the network: plain http to another host."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = host == "localhost" or host.endswith(".localhost")
-    return parts.scheme == "http" and not loopback
+        return [(name, "must end before any ? or #")]
+    return secret_in_the_clear(url, secret, allow_insecure=options.allow_insecure, option=name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +138,10 @@ def _http_date(text: str) -> float | None:
 
 
 @asynccontextmanager
-async def open_client(options: HttpOptions, *, in_flight: int, keepalive: float = 15.0) -> AsyncIterator[Client]:
-    """A client for `in_flight` requests at a time. Idle connections are dropped after `keepalive` seconds."""
-    # The timeout for connecting counts the wait for a free connection, so there always is one to spare.
-    connector = aiohttp.TCPConnector(limit=in_flight + 1, keepalive_timeout=keepalive)
+async def open_client(options: HttpOptions, *, keepalive: float = 15.0) -> AsyncIterator[Client]:
+    """A client. Connections idle for `keepalive` seconds are dropped: choose less than the far side does."""
+    # How many requests go at a time is delivery's business; a second bound here could only make them wait.
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=keepalive)
     async with aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -160,21 +169,22 @@ class Client:
         `hide` names the secrets among the headers: an answer that repeats them is cleaned.
         Raises Retryable where there is no answer.
         """
-        headers, proxy_headers = self._with_proxy_password(url, headers)
+        tls = await self._context(url)
+        headers, tunnel_headers = await self._for_proxy(url, headers)
         try:
             async with self._session.post(
                 url,
                 data=body,
                 headers=headers,
-                ssl=await self._context(),
-                proxy=self._options.proxy or None,
-                proxy_headers=proxy_headers,
+                ssl=tls,
+                proxy=self._options.proxy,
+                proxy_headers=tunnel_headers,
                 allow_redirects=False,
             ) as response:
                 said = await _read(response)
                 told = {name.lower(): value for name, value in response.headers.items()}
         except (aiohttp.ClientError, OSError) as error:
-            failure = translated(error, self._options)
+            failure = _translated(error, self._options)
             if failure.operator:
                 self._tls = None  # the files are read again: somebody may have renewed them
             raise failure from error
@@ -184,19 +194,29 @@ class Client:
                 told = {name: value.replace(secret, "***") for name, value in told.items()}
         return Answer(response.status, told, said)
 
-    async def _context(self) -> ssl.SSLContext:
+    async def _context(self, url: str) -> ssl.SSLContext | bool:
+        if not any((each or "").startswith("https:") for each in (url, self._options.proxy)):
+            return True
         if self._tls is None:
-            self._tls = await asyncio.to_thread(_tls_context, self._options)
+            try:
+                self._tls = await asyncio.to_thread(_tls_context, self._options)
+            except OSError as error:
+                raise Retryable(f"the files for TLS cannot be used: {_cause(error)}", operator=True) from error
         return self._tls
 
-    def _with_proxy_password(
+    async def _for_proxy(
         self, url: str, headers: Mapping[str, str]
     ) -> tuple[Mapping[str, str], Mapping[str, str] | None]:
-        """The headers for the request, and those for the proxy's tunnel; plain http is not tunnelled."""
+        """The headers of the request, and of the tunnel through a proxy; plain http is not tunnelled."""
         if not self._options.proxy_user:
             return headers, None
-        login = f"{self._options.proxy_user}:{self._options.proxy_password.reveal()}".encode()
-        basic = {"Proxy-Authorization": "Basic " + b64encode(login).decode()}
+        secret = self._options.proxy_password or Secret()
+        try:
+            password = await asyncio.to_thread(secret.reveal)
+        except OSError as error:
+            raise Retryable(f"the proxy's password cannot be read: {_cause(error)}", operator=True) from error
+        login = b64encode(f"{self._options.proxy_user}:{password}".encode()).decode()
+        basic = {"Proxy-Authorization": f"Basic {login}"}
         return (headers, basic) if url.startswith("https:") else ({**headers, **basic}, None)
 
 
@@ -221,7 +241,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
         return body
 
 
-def translated(error: Exception, options: HttpOptions) -> Retryable:
+def _translated(error: Exception, options: HttpOptions) -> Retryable:
     """What a failure without an answer means. Only what failed before anything was sent is unambiguous."""
     connecting = isinstance(error, aiohttp.ClientConnectorError)
     if reason := _tls_reason(error, connecting):
@@ -242,20 +262,25 @@ def translated(error: Exception, options: HttpOptions) -> Retryable:
             return Retryable(f"not a URL that can be sent to: {quoted(str(error).encode())}", operator=True)
         case TimeoutError():
             return Retryable(f"no answer within {options.timeout:g} s", ambiguous=True)
+        # What was understood of an answer may repeat a secret: these two quote nothing.
         case aiohttp.ServerDisconnectedError():
             return Retryable("the connection was closed before the answer", ambiguous=True)
-        case aiohttp.ClientError() | ConnectionError():
-            return Retryable(f"the connection broke before the answer ended: {_cause(error)}", ambiguous=True)
+        case aiohttp.ClientResponseError():
+            return Retryable("the answer is not HTTP", ambiguous=True)
         case _:
-            # Files for TLS that cannot be read.
-            return Retryable(f"cannot send: {_cause(error)}", operator=True)
+            return Retryable(f"the connection broke before the answer ended: {_cause(error)}", ambiguous=True)
 
 
 def _cause(error: Exception) -> str:
     """The plainest words there are for it."""
     inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    text = inner.strerror if isinstance(inner, OSError) and inner.strerror else str(inner)
-    return quoted(text.encode(errors="replace")) or type(error).__name__
+    if not isinstance(inner, OSError):
+        text = str(inner)
+    elif isinstance(inner, (ssl.SSLError, socket.gaierror)) or not inner.errno:
+        text = inner.strerror or str(inner)
+    else:
+        text = os.strerror(inner.errno)  # asyncio puts a text of its own into strerror
+    return quoted(text.encode(errors="replace")) or type(inner).__name__
 
 
 def _tls_reason(error: BaseException, connecting: bool) -> str:

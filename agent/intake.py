@@ -69,10 +69,12 @@ class Intake:
         self._stats = stats
         # A stream met under another intake (before a reload) is routed anew.
         self._epoch = id(self)
-        self._middle = lru_cache(maxsize=10_000)(self._render)
+        self._bases: dict[str, dict[str, str]] = {}  # by collector: global tags and its own
+        self._rendered = lru_cache(maxsize=10_000)(self._render)
 
-    def emitter(self, name: str) -> Emit:
-        """The `emit` of the collector of that name."""
+    def emitter(self, name: str, tags: Mapping[str, str] | None = None) -> Emit:
+        """The `emit` of the collector of that name; `tags` are those of its table."""
+        self._bases[name] = {**self._tags, **(tags or {})}
         received = self._stats.counter("agent_intake_received_total", "Payloads taken from collectors.", collector=name)
         committed = self._stats.counter("agent_intake_committed_total", "Payloads made durable.", collector=name)
         records = self._stats.counter("agent_intake_records_total", "Records stored.", collector=name)
@@ -93,7 +95,8 @@ class Intake:
         streams = emission.streams
         for stream in set(streams):
             if stream.epoch != self._epoch:
-                self._admit(stream)
+                stream.middle, stream.route = self._render(stream, emission.origin, ())
+                stream.epoch = self._epoch
         routes = {stream.route for stream in streams}
         if (
             len(routes) == 1
@@ -136,11 +139,9 @@ class Intake:
         stored = 0
         packets = emission.packets or [0] * len(emission.payloads)
         hashes = emission.hashes or [0] * len(emission.payloads)
-        for stream, payload, packet, digest in zip(
-            emission.streams, emission.payloads, packets, hashes, strict=True
-        ):
+        for stream, payload, packet, digest in zip(emission.streams, emission.payloads, packets, hashes, strict=True):
             try:
-                rendered = self._records(stream, payload, emission.received_ms)
+                rendered = self._records(emission, stream, payload)
             except BadPayload as bad:
                 refused["bad"] = refused.get("bad", 0) + 1
                 dead.append(dead_letter(emission, stream, payload, str(bad)))
@@ -170,7 +171,7 @@ class Intake:
             parts.append(Part(DEAD_LANE, emission.origin, dead, emission.received_ms, Kind.DEAD))
         return parts, refused, stored
 
-    def _records(self, stream: Stream, payload: bytes, received_ms: int) -> list[tuple[bytes, Route]]:
+    def _records(self, emission: Emission, stream: Stream, payload: bytes) -> list[tuple[bytes, Route]]:
         parsed: Sequence[Parsed]
         if stream.parse is None:
             parsed = [Parsed(fields) for fields in payloads.closely(payload)]
@@ -180,22 +181,22 @@ class Intake:
         for fields, ts_ms, tags in parsed:
             between, route = stream.middle, stream.route
             if tags:
-                between, route = self._middle(stream, tuple(sorted(tags.items())))
-            record = b'{"ts":%d%b%b}' % (received_ms if ts_ms is None else ts_ms, between, fields)
+                between, route = self._rendered(stream, emission.origin, tuple(sorted(tags.items())))
+            record = b'{"ts":%d%b%b}' % (
+                emission.received_ms if ts_ms is None else ts_ms,
+                between,
+                fields,
+            )
             if len(record) > self._max_record:
                 raise BadPayload(f"a record of {len(record)} bytes; max_record is {self._max_record}")
             out.append((record, route))
         return out
 
-    def _admit(self, stream: Stream) -> None:
-        stream.middle, stream.route = self._render(stream, ())
-        stream.epoch = self._epoch
-
-    def _render(self, stream: Stream, extra: tuple[tuple[str, str], ...]) -> tuple[bytes, Route]:
-        tags = {**self._tags, **stream.tags, **dict(extra)}
-        lanes = tuple(
-            lane for lane, selection in self._selections.items() if selection.matches(stream.source, tags)
-        )
+    def _render(self, stream: Stream, origin: str, extra: tuple[tuple[str, str], ...]) -> tuple[bytes, Route]:
+        """What stands between time and fields, and the lanes that want it. `extra` are tags out of a payload."""
+        base = self._bases.get(origin, self._tags)
+        tags = {**base, **stream.tags, **dict(extra)}
+        lanes = tuple(lane for lane, selection in self._selections.items() if selection.matches(stream.source, tags))
         return middle(stream.source, tags), Route(lanes)
 
     def _book(

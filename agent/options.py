@@ -150,7 +150,10 @@ def secret_in_the_clear(
     `url` may have any scheme (http, mqtt, ws, ...; those of TLS end in "s"); a password within it
     counts as a secret.
     """
-    parts = urlsplit(url if "://" in url else f"//{url}")
+    try:
+        parts = urlsplit(url if "://" in url else f"//{url}")
+    except ValueError as error:
+        return [(option, f"is no URL: {error}")]
     encrypted = parts.scheme in ("https", "mqtts", "wss", "ssl", "tls")
     if encrypted or allow_insecure or not (secret or parts.password) or is_loopback(parts.hostname or ""):
         return []

@@ -45,6 +45,7 @@ class Context:
     stats: Stats
     part: Part  # say up/down and beat here
     redeliveries: Redeliveries
+    previous: tuple[str, ...] = ()  # MQTT filters this collector had when the agent last ran: unsubscribed if gone
 
 
 class Collector(Protocol):

@@ -7,7 +7,6 @@ so that a person sees all of them at once.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, replace
 from pathlib import Path
@@ -15,8 +14,9 @@ from typing import Any, TypeVar
 
 from agent.document import Document, Expanded, Unreadable
 from agent.errors import Problem
+from agent.messages import did_you_mean, found, without_secrets
 from agent.places import Place
-from agent.schema import Secret, expected, is_secret, kind_of, options_of, without_credentials
+from agent.schema import Secret, expected, is_secret, kind_of, options_of
 from agent.units import format_duration, format_size, parse_duration, parse_size
 
 T = TypeVar("T")
@@ -26,33 +26,6 @@ _FAILED = Unreadable()
 _PARSE: dict[str, Callable[[str], float]] = {"duration": parse_duration, "size": parse_size}
 _FORMAT: dict[str, Callable[[Any], str]] = {"duration": format_duration, "size": format_size}
 _BOOLEANS = {"true": True, "false": False}
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean timeout?`, or nothing where no known word is near."""
-    import difflib  # needed after a mistake only
-
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
-def found(value: object) -> str:
-    """A value as a message may show it: short, and without what came out of a variable."""
-    match value:
-        case Expanded():
-            return f'what "{value.raw}" gives'
-        case str():
-            return json.dumps(
-                without_credentials(value if len(value) <= 60 else value[:57] + "..."), ensure_ascii=False
-            )
-        case bool() | int() | float():
-            return json.dumps(value)
-        case list():
-            return "a list"
-        case dict():
-            return "a table"
-        case _:
-            return f"a {type(value).__name__}"
 
 
 @dataclass(slots=True)
@@ -95,7 +68,7 @@ class Reading:
     def _instance(self, cls: type[T], table: dict[str, Any], place: Place) -> T | None:
         values: dict[str, Any] = {}
         for each, hint in options_of(cls):
-            key = self._key(each.name, each.metadata.get("renamed_from"), table, place)
+            key = self._key(each.name, each.metadata.get("renamed_from"), hint, table, place)
             if is_secret(hint) and f"{key}_file" in table:
                 values[each.name] = self._secret_file(key, table, place)
             elif key in table:
@@ -107,26 +80,26 @@ class Reading:
         try:
             instance = cls(**values)
         except ValueError as error:
-            self.bad(place, str(error))
+            self.bad(place, without_secrets(str(error), [table, values]))
             return None
-        self._look_across(instance, place)
-        return instance
-
-    def _key(self, name: str, former: str | None, table: dict[str, Any], place: Place) -> str:
-        if former is None or former not in table:
-            return name
-        if name in table:
-            self.bad((*place, former), f"the former name of {name}, which is given too")
-            return name
-        self.doubtful((*place, former), f"is now called {name}; the former name will stop working")
-        return former
-
-    def _look_across(self, instance: object, place: Place) -> None:
-        """Hear what the dataclass itself has to say about its options together."""
+        # The dataclass itself may have something to say about its options together.
         for method, listed in (("problems", self.bad), ("warnings", self.doubtful)):
             if look := getattr(instance, method, None):
                 for option, text in look():
-                    listed((*place, *(_steps(option))), text)
+                    listed((*place, *_steps(option)), without_secrets(text, [table, values]))
+        return instance
+
+    def _key(self, name: str, former: str | None, hint: Any, table: dict[str, Any], place: Place) -> str:
+        """The name under which an option is given: its own, or its former one."""
+        suffixes = ("", "_file") if is_secret(hint) else ("",)
+        given = [former + suffix for suffix in suffixes if former and former + suffix in table]
+        if not former or not given:
+            return name
+        if any(name + suffix in table for suffix in suffixes):
+            self.bad((*place, given[0]), f"the former name of {name}, which is given too")
+            return name
+        self.doubtful((*place, given[0]), f"is now called {name}; the former name will stop working")
+        return former
 
     def value(self, value: Any, hint: Any, place: Place, bounds: Mapping[str, Any]) -> Any:
         """One value as its annotation wants it, or an `Unreadable` after its mistake was listed."""
@@ -164,8 +137,9 @@ class Reading:
             case _:
                 return self._not(hint, value, place)
 
-    def _not(self, hint: Any, value: Any, place: Place, words: tuple[object, ...] = ()) -> Unreadable:
-        near = did_you_mean(value, [word for word in words if isinstance(word, str)]) if isinstance(value, str) else ""
+    def _not(self, hint: Any, value: Any, place: Place, words: Iterable[object] = ()) -> Unreadable:
+        is_shown = isinstance(value, str) and not isinstance(value, Expanded)
+        near = did_you_mean(value, [word for word in words if isinstance(word, str)]) if is_shown else ""
         return self.bad(place, f"expected {expected(hint)}, found {found(value)}{near}")
 
     def _list(self, items: list[Any], make: type, inner: Any, place: Place, bounds: Mapping[str, Any]) -> Any:
@@ -191,7 +165,9 @@ class Reading:
             try:
                 return self._bounded(_PARSE[kind](value), place, bounds, _FORMAT[kind])
             except ValueError:
-                return self._not(hint, value, place)
+                # "64M" is meant by some as 64,000,000 and by others as 67,108,864: it has to be said.
+                near = [f"{value}iB"] if kind == "size" and value[-1:] in "KMGT" and value[:-1].isdigit() else []
+                return self._not(hint, value, place, near)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
             return self._not(hint, value, place)
         if kind == "size" and isinstance(value, int):

@@ -41,7 +41,9 @@ class Stream:
     """
 
     source: str  # "host.cpu", "mqtt.plant"
-    tags: Mapping[str, str] = field(default_factory=dict)  # collector < topic; intake adds the global ones
+    tags: Mapping[str, str] = field(
+        default_factory=dict
+    )  # the topic's own; intake adds the agent's and the collector's
     parse: Parse | None = None
     # What intake works out at first sight, and again after a reload (`epoch`).
     epoch: int = -1
@@ -81,6 +83,10 @@ class Run:
     lengths: array[int]  # bytes of each record
     oldest_ms: int  # when the oldest of its frames was taken in, wall clock
     newest_ms: int
+    # The clock that stamped these records has been set since by so much: add it to a time they carry from
+    # arrival. It is in the two times above already.
+    clock_offset_ms: int = 0
+    ageless: bool = False  # no clock can tell how old they are: never expire them by age
 
     @property
     def count(self) -> int:
@@ -107,6 +113,8 @@ class Run:
             self.lengths[start:stop],
             self.oldest_ms,
             self.newest_ms,
+            self.clock_offset_ms,
+            self.ageless,
         )
 
     def _ends(self) -> list[int]:

@@ -155,7 +155,7 @@ def written(value: Any, hint: Any = None) -> Any:
         case _ if is_dataclass(value) and not isinstance(value, type):
             return plain(value)
         case Secret():
-            return "***"
+            return "***" if value else ""
         case Path() | str():
             return without_credentials(str(value))
         case dict():

@@ -1,32 +1,35 @@
 """
 Everything that runs, and the order it stops in.
 
-    spool ──────────────────────────────────────────────────────────────────┐
-      deliveries, status pages ────────────────────────────────────┐        │
-        collectors ─────────────────────────┐                      │        │
-                                        1. stop              3. stop after  4. flush, close
-                                     nothing new comes   2. a moment to drain,
-                                                         the rest waits on disk
+    spool ─────────────────────────────────────────────────────────────────────┐
+      deliveries ─────────────────────────────────────────────────┐            │
+        collectors ──────────────┐                                │            │
+                             1. stop:                         3. stop:     4. close
+                             nothing new   2. what waits gets the rest
+                             comes in         a moment to     waits on
+                                              drain           disk
 
-The nesting below is that order. Nothing here knows a kind of collector or sink.
+Nothing here knows a kind of collector or sink.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from random import Random
 
 import structlog
 
-from agent import SPOOL_FORMAT, __version__
-from agent.config import Config
+from agent import __version__
+from agent.config import Config, SinkTable
 from agent.delivery import Bodies, Delivery
 from agent.intake import Intake
 from agent.ports import Context
-from agent.spool import Reader, Settings, Spool
+from agent.settings import Spool as SpoolTable
+from agent.spool import Reader, Settings, Spool, default_limits
 from agent.stats import Health, Part, Stats
 from agent.timing import Backoff
 
@@ -34,11 +37,13 @@ log = structlog.get_logger()
 
 # Reading the spool and packing bodies: two threads let one sink's work overlap another's on two cores.
 POOL_THREADS = 2
+# A plugin that ended gets this long to make its first attempt after the pause.
+FIRST_ATTEMPT = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Redeliveries:
-    """What a collector may ask the spool: its own unacknowledged packets, nothing else."""
+    """What a collector may ask of the spool: its own unacknowledged packets, nothing else."""
 
     spool: Spool
     origin: str
@@ -53,62 +58,36 @@ class _Redeliveries:
         self.spool.confirm(self.origin, checkpoint)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Running:
-    """The parts of a running agent, for whoever looks at it: the status pages and the watchdog."""
+    """A running agent, for whoever looks at it: the status pages and the watchdog."""
 
     config: Config
     stats: Stats
     health: Health
     spool: Spool
-    deliveries: dict[str, Delivery]
+    deliveries: Mapping[str, Delivery]
 
 
-async def keep_running(part: Part, start: Callable[[], Awaitable[None]], backoff: Backoff, rng: Random) -> None:
-    """Run `start` again whenever it ends. One plugin's bug is not an outage."""
-    clock = asyncio.get_running_loop().time
-    failures = 0
-    while True:
-        started = clock()
-        try:
-            await start()
-            log.error("ended by itself", kind=part.kind, name=part.name)
-        except Exception as bug:
-            # A bug in a plugin: said with its trace, and the plugin gets another chance.
-            log.exception("failed", kind=part.kind, name=part.name)
-            part.become("down", f"bug: {bug!r}")
-        failures = 0 if clock() - started > backoff.cap else failures + 1
-        pause = backoff.delay(failures, rng)
-        part.beat(pause + 60)
-        await asyncio.sleep(pause)
+Beside = Callable[[Running], AbstractAsyncContextManager[None]]
 
 
-async def run(
-    config: Config,
-    stop: asyncio.Event,
-    *,
-    ready: Callable[[Running], Awaitable[None]],
-) -> None:
+async def run(config: Config, stop: asyncio.Event, beside: Beside) -> None:
     """
     Run everything in `config` until `stop` is set, then wind down in order.
 
-    `ready` is awaited once the spool is open and the collectors have started. Raises StateError
-    where the state directory cannot be used.
+    `beside(running)` is entered once the spool is open and the collectors have started, and left when
+    everything but the spool has stopped. Raises StateError where the state directory cannot be used.
     """
     stats, health, rng = Stats(), Health(), Random()
-    readers = [
-        Reader(
-            name,
-            table.selection.lane,
-            start=table.delivery.start,
-            on_full=table.delivery.on_full,
-            was=table.delivery.was,
-        )
-        for name, table in config.sinks.items()
-    ]
     with ThreadPoolExecutor(POOL_THREADS, "agent-pool") as pool:
+        settings = await asyncio.to_thread(spool_settings, config.spool)
         async with Spool.open(
-            config.spool, readers, version=__version__, part=health.part("spool", "writer"), stats=stats
+            settings,
+            [reader(name, table) for name, table in config.sinks.items()],
+            version=__version__,
+            part=health.part("spool", "writer"),
+            stats=stats,
         ) as spool:
             intake = Intake(
                 spool,
@@ -124,6 +103,7 @@ async def run(
                     table.plugin,
                     spool.cursors(name),
                     options=table.delivery,
+                    max_age=table.delivery.max_age or config.spool.max_age,
                     spool=spool,
                     stats=stats,
                     part=health.part("sink", name),
@@ -134,23 +114,90 @@ async def run(
                 for name, table in config.sinks.items()
             }
             running = Running(config, stats, health, spool, deliveries)
-            async with asyncio.TaskGroup() as outer:
+            async with asyncio.TaskGroup() as tasks:
                 sending = [
-                    outer.create_task(
-                        keep_running(health.part("sink", name), delivery.run, Backoff(), rng), name=f"sink {name}"
-                    )
+                    tasks.create_task(keep_running(health.part("sink", name), delivery.run, rng), name=f"sink {name}")
                     for name, delivery in deliveries.items()
                 ]
-                async with asyncio.TaskGroup() as inner:
-                    collecting = [
-                        inner.create_task(_collect(name, config, intake, spool, stats, health, rng), name=name)
-                        for name in config.collectors
-                    ]
-                    async with asyncio.TaskGroup() as shown:
-                        await ready(running)
-                        await stop.wait()
-                        del shown
-                    _cancel(collecting)
-                await spool.flush()
-                await _drain(deliveries, config.agent.stop_grace)
-                _cancel(sending)
+                collecting = [
+                    tasks.create_task(_collect(name, running, intake, rng), name=f"collector {name}")
+                    for name in config.collectors
+                ]
+                async with beside(running):
+                    await stop.wait()
+                    await _end(collecting)
+                    await spool.flush()
+                    await _drain(deliveries.values(), config.agent.stop_grace)
+                    await _end(sending)
+
+
+async def keep_running(part: Part, start: Callable[[], Awaitable[None]], rng: Random) -> None:
+    """Run `start` again whenever it ends. One plugin's bug is not an outage."""
+    clock = asyncio.get_running_loop().time
+    backoff = Backoff()
+    failures = 0
+    while True:
+        started = clock()
+        try:
+            await start()
+            log.error("ended by itself", kind=part.kind, name=part.name)
+            part.become("down", "ended by itself")
+        except Exception as bug:
+            # A bug in a plugin: said with its trace, and the plugin gets another chance.
+            log.exception("failed", kind=part.kind, name=part.name)
+            part.become("down", f"bug: {bug!r}")
+        failures = 0 if clock() - started > backoff.cap else failures + 1
+        pause = backoff.delay(failures, rng)
+        part.beat(pause + FIRST_ATTEMPT)
+        await asyncio.sleep(pause)
+
+
+def spool_settings(table: SpoolTable) -> Settings:
+    """The `[spool]` table with its sizes resolved against the filesystem it lives on."""
+    most, free = default_limits(table.directory)
+    return Settings(
+        directory=table.directory,
+        durability=table.durability,
+        interval=table.interval,
+        max_bytes=most if table.max_bytes is None else table.max_bytes,
+        min_free_bytes=free if table.min_free_bytes is None else table.min_free_bytes,
+        max_age=table.max_age,
+        max_record=table.max_record,
+        retire_after=table.retire_after,
+        dead_max_bytes=table.dead_max_bytes,
+        dead_max_age=table.dead_max_age,
+    )
+
+
+def reader(name: str, table: SinkTable) -> Reader:
+    """The reader that a sink is to the spool."""
+    options = table.delivery
+    return Reader(name, table.selection.lane, options.start, options.on_full, options.was)
+
+
+async def _collect(name: str, running: Running, intake: Intake, rng: Random) -> None:
+    table = running.config.collectors[name]
+    part = running.health.part("collector", name)
+    context = Context(
+        name=name,
+        hostname=running.config.agent.hostname,
+        instance=running.spool.instance,
+        stats=running.stats,
+        part=part,
+        redeliveries=_Redeliveries(running.spool, name),
+    )
+    await keep_running(part, lambda: table.plugin.run(intake.emitter(name, table.tags), context), rng)
+
+
+async def _drain(deliveries: Iterable[Delivery], grace: float) -> None:
+    """Give what waits a moment; what is still there then waits on disk for the next start."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(grace), asyncio.TaskGroup() as tasks:
+            for delivery in deliveries:
+                tasks.create_task(delivery.drained())
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -26,14 +26,16 @@ class Piece:
     oldest_ms: int = 0
     size: int = 0  # bytes of its data, once known
     body: bytes | None = None  # packed; None: to be read and packed again
+    used: float = 0.0  # when the body was last of use
     unfit: Mapping[int, str] | None = None  # never to be sent: index in the lane -> reason
-    held: bool = False  # its plan is not durable yet: not to be sent
     isolating: bool = False  # came of a refused batch
     accused: bool = False  # refused alone, no contrast yet
+    tries: int = 0
     sent: int = 0
     failed: int = 0
     strikes: int = 0  # ambiguous failures with successes of others between
     failures: int = 0  # ambiguous failures
+    rebuffs: int = 0  # refusals while everything was refused
     not_before: float = 0.0
     error: DeliveryError | None = None  # the last answer
     alive: bool = True  # its plan is still the sink's to settle

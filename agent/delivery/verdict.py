@@ -12,9 +12,10 @@ The loop asks `next` which piece may go, sends it, and tells the outcome; the ma
 
 Refusing. Three refusals of records alone without one acceptance between them, and there is no
 contrast: the fault may be ours (a wrong key, a broken envelope). Accusations are void, nothing is
-split or dead-lettered, and one piece at a time is tried, a different one each time, until one is
+dead-lettered, and one piece at a time is tried by backoff, a different one each time, until one is
 accepted. Then everything is tried again. If that ends in refusing once more, the patience doubles:
 with a trickle of good records between many bad ones, three would never be enough to convict any.
+A piece refused a second time meanwhile is halved, so that among many bad records the good are found.
 
 Contrast must be sent after the failure, not only answered after it: with several batches in flight
 an answer can be older than the trouble.
@@ -35,8 +36,8 @@ from agent.timing import Backoff
 PATIENCE = 3  # refusals of single records without an acceptance before the sink counts as refusing
 STRIKES = 5  # ambiguous failures with successes of others between before a piece is blamed
 LONGEST_PAUSE = 3600.0  # the most that a far side may ask for
-# While refusing, data never tried before need not wait out the whole backoff: a lone bad record in a
-# thin stream would otherwise hold the next good one back for a minute.
+# Where what is at hand may be at fault, new data need not wait out the whole backoff: a lone bad
+# record in a thin stream would otherwise hold the next good one back for a minute.
 NEW_DATA = 5.0
 
 Standing = Literal["up", "down", "refusing"]
@@ -47,10 +48,10 @@ class Outage:
     """The far side takes nothing: why, since which attempt, and how many probes have failed since."""
 
     error: BaseException
-    backoff: Backoff
     since: int
     operator: bool = False
     throttled: bool = False
+    ambiguous: bool = False
     misses: int = 0
 
 
@@ -63,20 +64,21 @@ class Verdict:
         self.flying: set[Piece] = set()
         self.outage: Outage | None = None
         self.refusing = False
-        self.attempts = 0  # since the last acceptance
         self._rng = rng
         self._backoff = Backoff(first=first, cap=cap)
         # A person has to act: the first tries come quickly (the mistake may just have been mended), then seldom.
         self._slow = Backoff(first=first, cap=cap, factor=5.0)
         self._order = 0
         self._accepted_sent = 0  # the latest send of an accepted piece
-        self._refused_alone = 0  # since the last acceptance
-        self._ambiguous = 0  # since the last acceptance
+        # Since the last acceptance:
+        self._refused = 0
+        self._refused_alone = 0
+        self._ambiguous = 0
+        self._heard = 0  # at how many refusals alone a witness was heard
         self._patience = PATIENCE
         self._probes = 0  # failed ones, while refusing
-        self._probe_at = 0.0
+        self.probe_at = 0.0
         self._last_probe = -math.inf
-        self._witness: Piece | None = None  # sent for contrast since the last acceptance
 
     # What there is.
 
@@ -98,12 +100,12 @@ class Verdict:
         return self.pool | self.flying
 
     def untried(self) -> int:
-        """How many pieces wait for their first try."""
-        return sum(not piece.sent for piece in self.pool)
+        """How many pieces of new data wait for their first try."""
+        return sum(not piece.sent and not piece.isolating for piece in self.pool)
 
     def stuck(self) -> bool:
-        """Nothing can be brought to an end now: all is accused or parked, or the far side takes nothing."""
-        return self.probing or (not self.flying and all(piece.accused or piece.strikes for piece in self.pool))
+        """Nothing can be brought to an end now: what is left is accused or parked."""
+        return bool(self.pool) and not self.flying and all(piece.accused or piece.strikes for piece in self.pool)
 
     def add(self, pieces: Iterable[Piece]) -> None:
         """Pieces to be sent, in their turn."""
@@ -113,8 +115,6 @@ class Verdict:
         """The piece is settled, replaced or evicted."""
         self.pool.discard(piece)
         self.flying.discard(piece)
-        if piece is self._witness:
-            self._witness = None
 
     # Which piece goes next.
 
@@ -126,7 +126,6 @@ class Verdict:
             piece.sent = self._order
             self.pool.remove(piece)
             self.flying.add(piece)
-            self.attempts += 1
         return piece
 
     def due(self, now: float) -> float:
@@ -134,15 +133,15 @@ class Verdict:
         if len(self.flying) >= self.in_flight or (self.probing and self.flying):
             return math.inf
         if self.probing:
-            moments = [self._probe_moment(piece) for piece in self.pool if not piece.held]
+            moments = [self._probe_moment(piece) for piece in self.pool]
         else:
-            moments = [piece.not_before for piece in self.pool if not piece.held and piece.not_before > now]
+            moments = [piece.not_before for piece in self.pool if piece.not_before > now]
         return max(0.0, min(moments, default=math.inf) - now)
 
     def _probe(self, now: float) -> Piece | None:
         if self.flying:
             return None
-        ready = [piece for piece in self.pool if not piece.held and self._probe_moment(piece) <= now]
+        ready = [piece for piece in self.pool if self._probe_moment(piece) <= now]
         # The one tried longest ago, the never tried first: a different piece each time.
         piece = min(ready, key=lambda each: (each.sent, each.key), default=None)
         if piece is not None:
@@ -150,28 +149,24 @@ class Verdict:
         return piece
 
     def _probe_moment(self, piece: Piece) -> float:
-        if self.outage is None and not piece.sent:
-            return min(self._probe_at, self._last_probe + NEW_DATA)
-        return self._probe_at
+        if not piece.sent and not piece.isolating and (self.outage is None or self.outage.ambiguous):
+            return min(self.probe_at, self._last_probe + NEW_DATA)
+        return self.probe_at
 
     def _choose(self, now: float) -> Piece | None:
-        if len(self.flying) >= self.in_flight:
+        # Where nothing was accepted since two refusals, one at a time: it may be everything.
+        if len(self.flying) >= (self.in_flight if self._refused < 2 else 1):
             return None
-        ready = sorted(
-            (piece for piece in self.pool if piece.not_before <= now and not piece.held), key=lambda each: each.key
-        )
+        ready = sorted((piece for piece in self.pool if piece.not_before <= now), key=lambda each: each.key)
         fresh = next((piece for piece in ready if not piece.isolating), None)
         isolating = [piece for piece in ready if piece.isolating]
         if not isolating or any(piece.isolating for piece in self.flying):
             # Isolation is one strand: what is in flight beside it is new data.
             return fresh
-        if self._refused_alone >= PATIENCE - 1:
+        if self._refused_alone >= PATIENCE - 1 and self._refused_alone > self._heard:
             # One more refusal alone may end in refusing. Before it, hear a witness from elsewhere.
-            if self._witness is None:
-                self._witness = fresh or isolating[-1]
-                return self._witness
-            if self._witness in self.flying:
-                return fresh
+            self._heard = self._refused_alone
+            return fresh or isolating[-1]
         return isolating[0]
 
     # What came of it.
@@ -191,8 +186,8 @@ class Verdict:
             # What failed meanwhile proves nothing against it: all of it is tried again.
             for each in self.pool:
                 each.not_before = 0.0
-        self.refusing, self.outage, self._witness = False, None, None
-        self._probes = self.attempts = self._ambiguous = 0
+        self.refusing, self.outage = False, None
+        self._refused = self._ambiguous = self._probes = self._heard = 0
         self._refused_alone = sum(each.accused for each in self.pool)
         if not any(each.isolating for each in self.pieces):
             self._patience = PATIENCE
@@ -202,9 +197,12 @@ class Verdict:
         """Its content was refused. True: split it (replace it by its parts and `add` them)."""
         self._land(piece, error)
         self.outage = None  # whoever answers is not down
+        self._refused += 1
         if self.refusing:
-            self._missed(piece, now)
-            return False
+            self._probes += 1
+            self.probe_at = now + self._backoff.delay(self._probes, self._rng)
+            piece.rebuffs += 1
+            return piece.rebuffs > 1 and piece.count > 1
         return self._blame(piece, now)
 
     def too_large(self, piece: Piece, error: DeliveryError, now: float) -> bool:
@@ -213,7 +211,7 @@ class Verdict:
             return self.refused(piece, error, now)
         self._land(piece, error)
         self.outage = None
-        self._probe_at = now
+        self.probe_at = now
         return True
 
     def ambiguous(self, piece: Piece, error: DeliveryError, now: float) -> bool:
@@ -222,7 +220,7 @@ class Verdict:
         self._land(piece, error)
         piece.failures += 1
         if self.probing:
-            self._down(piece, error, now, self._backoff)
+            self._down(piece, error, now, self._backoff, ambiguous=True)
             return False
         piece.strikes += contrast
         if piece.strikes >= STRIKES:
@@ -230,7 +228,7 @@ class Verdict:
         piece.not_before = now + self._backoff.delay(piece.failures - 1, self._rng)
         self._ambiguous += 1
         if self._ambiguous >= max(2, self.in_flight):
-            self._down(piece, error, now, self._backoff)
+            self._down(piece, error, now, self._backoff, ambiguous=True)
         return False
 
     def unreachable(self, piece: Piece, error: BaseException, now: float) -> None:
@@ -241,18 +239,19 @@ class Verdict:
     def needs_operator(self, piece: Piece, error: DeliveryError, now: float) -> None:
         """Only a person can mend it."""
         self._land(piece, error)
-        self._down(piece, error, now, self._slow)
-        if self.outage is not None:
-            self.outage.operator = True
+        self._down(piece, error, now, self._slow, operator=True)
 
     def throttled(self, piece: Piece, error: DeliveryError, wait: float, now: float) -> None:
         """The far side asks for a pause of `wait` seconds; absurd ones count as none or as an hour."""
         self._land(piece, error)
-        self._down(piece, error, now, self._backoff)
-        if self.outage is not None:
-            self.outage.throttled = True
+        self._down(piece, error, now, self._backoff, throttled=True)
         if not math.isnan(wait) and wait > 0:
-            self._probe_at = max(self._probe_at, now + min(wait, LONGEST_PAUSE))
+            self.probe_at = max(self.probe_at, now + min(wait, LONGEST_PAUSE))
+
+    def take(self, piece: Piece) -> None:
+        """It is being split: until then it counts as in flight."""
+        self.pool.discard(piece)
+        self.flying.add(piece)
 
     def returned(self, piece: Piece) -> None:
         """It was not sent after all; as if `next` had not named it."""
@@ -292,24 +291,29 @@ class Verdict:
             self.refusing = True
             for each in self.pool:
                 each.accused = False
-                each.not_before = 0.0
+                each.not_before, each.rebuffs = 0.0, 0
             self._probes = 0
             self._last_probe = now
-            self._probe_at = now + self._backoff.delay(0, self._rng)
+            self.probe_at = now + self._backoff.delay(0, self._rng)
         return False
 
-    def _missed(self, piece: Piece, now: float) -> None:
-        """A probe was refused while refusing."""
-        self._probes += 1
-        self._probe_at = now + self._backoff.delay(self._probes, self._rng)
-
-    def _down(self, piece: Piece, error: BaseException, now: float, backoff: Backoff) -> None:
-        if self.outage is None:
-            self.outage = Outage(error, backoff, self._order)
-        elif piece.sent > self.outage.since:
-            self.outage.misses += 1
-            self.outage.error, self.outage.backoff = error, backoff
-            self.outage.operator = self.outage.throttled = False
-        else:
-            return  # it was under way before the outage was known, and proves nothing more
-        self._probe_at = now + backoff.delay(self.outage.misses, self._rng)
+    def _down(
+        self,
+        piece: Piece,
+        error: BaseException,
+        now: float,
+        backoff: Backoff,
+        *,
+        operator: bool = False,
+        throttled: bool = False,
+        ambiguous: bool = False,
+    ) -> None:
+        misses = 0
+        if self.outage is not None:
+            if piece.sent <= self.outage.since:
+                return  # it was under way before the outage was known, and proves nothing more
+            misses = self.outage.misses + 1
+        since = self._order if self.outage is None else self.outage.since
+        self.outage = Outage(error, since, operator, throttled, ambiguous, misses)
+        self._last_probe = now
+        self.probe_at = now + backoff.delay(misses, self._rng)

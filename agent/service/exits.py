@@ -49,14 +49,15 @@ _LISTEN = {errno.EADDRINUSE, errno.EADDRNOTAVAIL}
 
 def exit_code(error: BaseException) -> Exit:
     """The code to end with when this error ended the program. Of a group, the most telling one counts."""
-    codes = [_code(leaf) for leaf in _leaves(error)]
+    codes = [_code(leaf) for leaf in leaves(error)]
     return next((code for code in codes if code is not Exit.SOFTWARE), Exit.SOFTWARE)
 
 
-def _leaves(error: BaseException) -> Iterator[BaseException]:
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors in a group of groups, or the error itself."""
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
-            yield from _leaves(inner)
+            yield from leaves(inner)
     else:
         yield error
 

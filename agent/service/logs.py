@@ -13,7 +13,6 @@ import math
 import os
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
@@ -66,8 +65,6 @@ def setup_logging(level: Level = "info", format: Format = "auto", *, hide: Itera
     logging.root.setLevel(max(number, logging.WARNING))
     # Otherwise warnings of libraries go past all this, as bare text.
     logging.captureWarnings(capture=True)
-    if not sys.warnoptions:
-        warnings.simplefilter("ignore", ResourceWarning)
 
 
 def secrets_in(config: object) -> Iterator[Secret]:

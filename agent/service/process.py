@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import structlog
 
 from agent.errors import AgentError
-from agent.service.exits import Exit, exit_code
+from agent.service.exits import exit_code, leaves
 from agent.service.systemd import stopping
 
 log = structlog.get_logger()
@@ -78,6 +79,8 @@ def serve(main: Callable[[Signals], Awaitable[int]]) -> int:
     Signals are answered before `main` does anything, so that an early HUP does not end the process.
     An error that ends `main` is said once and becomes its exit code.
     """
+    # A watchdog that loses patience sends SIGABRT: every thread then says where it stands.
+    faulthandler.enable()
 
     async def body() -> int:
         with signals() as asked:
@@ -87,8 +90,9 @@ def serve(main: Callable[[Signals], Awaitable[int]]) -> int:
         return asyncio.run(body())
     except Exception as error:  # the last place to say why the program ends; the code tells the host
         code = exit_code(error)
-        if code is Exit.SOFTWARE or not isinstance(error, AgentError | OSError):
-            log.exception("ended by an error", exit=int(code))
+        reasons = list(leaves(error))
+        if all(isinstance(reason, AgentError | OSError) for reason in reasons):
+            log.error("ended by an error", error="; ".join(map(str, reasons)), exit=int(code))
         else:
-            log.error("ended by an error", error=error, exit=int(code))
+            log.exception("ended by an error", exit=int(code))
         return int(code)

@@ -1,7 +1,7 @@
 """
-This machine's own metrics, one record a group and instance, under Telegraf's field names.
+The metrics of the machine, one record a group and instance, under Telegraf's field names.
 
-    collector.py ── every tick ─▸ sampling.py ── in a thread ─▸ cpu, memory, disk, ... ── through ─▸ tree.py ─▸ /proc, /sys
+    collector.py ── each tick ─▸ sampling.py ── in a thread ─▸ cpu, memory, disk, … ─▸ tree.py ─▸ /proc, /sys
 
 On Linux everything is read from /proc and /sys below `host_root`, because psutil can be pointed at
 another /proc only for the whole process, at another /sys not at all, and gives half of the fields;

@@ -28,8 +28,7 @@ class Cgroup:
     def __init__(self, tree: Tree, patterns: Sequence[str]) -> None:
         self._tree = tree
         self._patterns = patterns
-        self._mounts = b""
-        self._top = ""
+        self._top = ""  # where cgroup v2 is mounted, once found: it does not move
 
     def read(self) -> Iterator[Row]:
         top = self._mounted()
@@ -44,12 +43,12 @@ class Cgroup:
                 yield Row("host.cgroup", (("path", text(os.fsencode(path))),), fields)
 
     def _mounted(self) -> str:
-        mounts = self._tree.mounts if self._tree.root else self._tree.read("/proc/self/mounts")
-        if mounts != self._mounts:
-            paths = [mount.path for mount in mount_table(mounts) if mount.fstype == "cgroup2"]
-            self._top, self._mounts = os.fsdecode(paths[0]) if paths else "", mounts
-        if not self._top or not os.path.isdir(self._tree.path(self._top)):
-            raise Absent("no cgroup v2 is mounted")
+        if not self._top:
+            mounts = self._tree.mounts if self._tree.root else self._tree.read("/proc/self/mounts")
+            paths = [os.fsdecode(mount.path) for mount in mount_table(mounts) if mount.fstype == "cgroup2"]
+            if not paths or not os.path.isdir(self._tree.path(paths[0])):
+                raise Absent("no cgroup v2 is mounted")
+            self._top = paths[0]
         return self._top
 
     def _groups(self, top: str) -> list[str]:
@@ -79,21 +78,32 @@ def values(name: str, raw: bytes) -> dict[str, int | float]:
 
     `memory.current`; `cpu.max.0`; `cpu.stat.usage_usec`; `io.stat.259:0.rbytes`. "max", no limit, is left out.
     """
+    if name == "io.stat":
+        return _io(raw)
     fields: dict[str, int | float] = {}
-    lines = [line.split() for line in raw.decode("ascii").splitlines() if line.strip()]
-    for words in lines:
-        first, rest = words[0], words[1:]
-        if "=" in words[-1]:
-            for pair in rest:
-                key, _, value = pair.partition("=")
-                fields[f"{name}.{first}.{key}"] = int(value)
-        elif not rest:
-            named = {name: first}
-            fields |= _numbers(named)
-        elif first[0].isalpha() and first != NO_LIMIT:
-            fields |= _numbers({f"{name}.{first}": rest[0]})
-        else:
-            fields |= _numbers({f"{name}.{at}": value for at, value in enumerate(words)})
+    for words in map(str.split, raw.decode("ascii").splitlines()):
+        match words:
+            case []:
+                continue
+            case [value]:
+                fields |= _numbers({name: value})
+            case [key, value] if key[0].isalpha() and key != NO_LIMIT:
+                fields |= _numbers({f"{name}.{key}": value})
+            case _:
+                fields |= _numbers({f"{name}.{at}": value for at, value in enumerate(words)})
+    return fields
+
+
+def _io(raw: bytes) -> dict[str, int | float]:
+    fields: dict[str, int | float] = {}
+    device = ""
+    for word in raw.decode("ascii").split():
+        # Word by word, not line by line: some kernels put devices that did nothing before others on a line.
+        key, equals, value = word.partition("=")
+        if not equals:
+            device = word
+        elif value.isdecimal():  # `depth=max` of the latency controller is no number
+            fields[f"io.stat.{device}.{key}"] = int(value)
     return fields
 
 

@@ -29,24 +29,24 @@ class Diskio:
 
     def read(self) -> Iterator[Row]:
         now = time.monotonic()
-        found = diskstats(self._tree.read("/proc/diskstats"))
+        found = diskstats(self._tree.read("/proc/diskstats"), self._devices)
         before, passed = self._last, now - self._when
         self._last, self._when = found, now
         for name, counters in found.items():
-            if self._devices.takes(name):
-                fields: dict[str, int | float] = {**counters}
-                if name in before:
-                    fields |= work(before[name], counters, passed)
-                yield Row("host.diskio", (("name", name),), fields)
+            fields: dict[str, int | float] = {**counters}
+            if name in before:
+                fields |= work(before[name], counters, passed)
+            yield Row("host.diskio", (("name", name),), fields)
 
 
-def diskstats(raw: bytes) -> dict[str, Counters]:
-    """The counters of each device; times are milliseconds. Raises ValueError."""
+def diskstats(raw: bytes, devices: Filter) -> dict[str, Counters]:
+    """The counters of each device that is reported; times are milliseconds. Raises ValueError."""
     found = {}
     for line in raw.splitlines():
         _, _, name, *values = line.split()
-        if len(values) < len(FIELDS):
-            continue  # a partition under a kernel before 2.6.25
+        # Fewer: a partition under a kernel before 2.6.25.
+        if not devices.takes(text(name)) or len(values) < len(FIELDS):
+            continue
         counters = {field: int(value) for field, value in zip(FIELDS, values, strict=False)}
         counters["read_bytes"] *= SECTOR
         counters["write_bytes"] *= SECTOR

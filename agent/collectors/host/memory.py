@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 
 from agent.collectors.host.readings import Row
 from agent.collectors.host.tree import Tree, share
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
+MEMINFO_LINE = re.compile(rb"^([\w()]+):[ \t]+(\d+)( kB)?", re.MULTILINE | re.ASCII)
+PAGED = re.compile(rb"^pswp(in|out) (\d+)$", re.MULTILINE)
 
 # What /proc/meminfo says as it is. What a kernel does not have (high memory on 64 bit) is left out.
 FIELDS = {
@@ -59,13 +62,9 @@ class Memory:
 
 def meminfo(raw: bytes) -> dict[str, int]:
     """/proc/meminfo: bytes, but for the counts of huge pages. Raises ValueError."""
-    found = {}
-    for line in raw.splitlines():
-        name, colon, rest = line.partition(b":")
-        value = rest.split()
-        if not colon or not value:
-            continue
-        found[name.decode("ascii")] = int(value[0]) * (1024 if len(value) > 1 else 1)
+    found = {
+        name.decode("ascii"): int(value) * (1024 if unit else 1) for name, value, unit in MEMINFO_LINE.findall(raw)
+    }
     if "MemTotal" not in found:
         raise ValueError("no MemTotal in /proc/meminfo")
     return found
@@ -90,8 +89,6 @@ def swap(info: dict[str, int], vmstat: bytes) -> dict[str, int | float]:
     total, free = info.get("SwapTotal", 0), info.get("SwapFree", 0)
     used = max(0, total - free)
     fields: dict[str, int | float] = {"total": total, "free": free, "used": used, "used_percent": share(used, total)}
-    for line in vmstat.splitlines():
-        if line.startswith(b"pswp"):
-            name, pages = line.split()
-            fields[name[4:].decode("ascii")] = int(pages) * PAGE
+    for name, pages in PAGED.findall(vmstat):
+        fields[name.decode("ascii")] = int(pages) * PAGE
     return fields

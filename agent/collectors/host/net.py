@@ -55,7 +55,7 @@ class Net:
 
 def net_dev(raw: bytes) -> dict[str, dict[str, int | float]]:
     """The counters of each interface. Raises ValueError."""
-    found = {}
+    found: dict[str, dict[str, int | float]] = {}
     for line in raw.splitlines()[2:]:
         # The last colon: an alias (eth0:1) has one in its name, and old kernels put no blank after it.
         name, colon, rest = line.rpartition(b":")

@@ -31,9 +31,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def _envelope(
-    api: str, status: int, msgid: str | None, resmsgid: str, code: str, rest: Mapping[str, Any]
-) -> Answer:
+def _envelope(api: str, status: int, msgid: str | None, resmsgid: str, code: str, rest: Mapping[str, Any]) -> Answer:
     params: dict[str, str] = {"status": "SUCCESS" if status == 200 else "FAILED"}
     if msgid:
         params["msgid"] = msgid

@@ -18,26 +18,26 @@ class BodyError(Exception):
 TOO_LARGE = "request entity too large"
 
 
-def read(headers: Mapping[str, str], raw: bytes, limit: int) -> tuple[object, int]:
+def read(headers: Mapping[str, str], raw: bytes, limit: int) -> tuple[object, bytes]:
     """
-    The request's value and its size after decompression.
+    The request's value and its bytes after decompression.
 
     Only application/json is parsed and text/plain is text; any other type gives an empty object.
     """
     if "Content-Length" not in headers and "Transfer-Encoding" not in headers:
-        return {}, 0
+        return {}, b""
     kind, _, parameters = headers.get("Content-Type", "").partition(";")
     kind = kind.strip().lower()
     if kind not in ("application/json", "text/plain"):
-        return {}, len(raw)
+        return {}, raw
     charset = _charset(parameters)
     if kind == "application/json" and not charset.startswith("utf-"):
         raise BodyError(f'unsupported charset "{charset.upper()}"')
     plain = inflate(raw, headers.get("Content-Encoding", "identity").lower(), limit)
     text = _decode(plain, charset)
     if kind == "text/plain":
-        return text, len(plain)
-    return (_strict(text) if text else {}), len(plain)
+        return text, plain
+    return (_strict(text) if text else {}), plain
 
 
 def inflate(raw: bytes, encoding: str, limit: int) -> bytes:

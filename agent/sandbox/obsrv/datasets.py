@@ -79,7 +79,7 @@ class Dataset:
         """Strict or IgnoreNewFields; None where nothing is validated."""
         if not self.validation_config.get("validate", True):
             return None
-        return self.validation_config.get("mode", "Strict") == "Strict"
+        return bool(self.validation_config.get("mode", "Strict") == "Strict")
 
     @property
     def timestamp_key(self) -> str:

@@ -29,7 +29,7 @@ def parse(text: str) -> object:
         return _decoder.decode(text)
     except json.JSONDecodeError as error:
         raise JsonError(_message(text, error)) from None
-    except _Constant:
+    except _ConstantError:
         raise JsonError(_constant(text)) from None
     except RecursionError:
         raise JsonError("Maximum call stack size exceeded") from None
@@ -59,7 +59,7 @@ def unexpected(text: str, at: int) -> str:
     return f"Unexpected token '{text[at]}', {before}\"{text[low:high]}\"{after} is not valid JSON"
 
 
-class _Constant(Exception):
+class _ConstantError(Exception):
     """NaN or Infinity: Python's parser takes them."""
 
 
@@ -68,7 +68,7 @@ def _integer(text: str) -> int | float | None:
 
 
 def _refuse(_: str) -> NoReturn:
-    raise _Constant
+    raise _ConstantError
 
 
 _decoder = json.JSONDecoder(parse_int=_integer, parse_float=number, parse_constant=_refuse)
@@ -89,7 +89,9 @@ def _message(text: str, error: json.JSONDecodeError) -> str:
     match found.split(" ")[:2]:
         case ["Illegal", "trailing"]:  # Python 3.13 names the comma, V8 what follows it
             at = _skip(text, at + 1)
-            return unexpected(text, at) if found.endswith("array") else _place("Expected double-quoted property name", at)
+            return (
+                unexpected(text, at) if found.endswith("array") else _place("Expected double-quoted property name", at)
+            )
         case ["Expecting", "property"]:
             first = text[:at].rstrip(_SPACE).endswith("{")
             return _place("Expected property name or '}'" if first else "Expected double-quoted property name", at)

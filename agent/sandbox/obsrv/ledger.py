@@ -43,6 +43,8 @@ class Accepted:
     batch: bool
     crc: int  # of the data as stored, without white space
     status: int | None  # 200, or the fault's: a 500 does not mean "not stored"
+    topic: str
+    record: Mapping[str, Any] = field(repr=False)  # as it stands in the topic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +78,9 @@ class Conflict:
     msgid: str
     first_crc: int
     second_crc: int
+
+
+_ACCEPTED = ("at", "dataset", "msgid", "count", "batch", "crc", "status")
 
 
 class Ledger:
@@ -118,16 +123,20 @@ class Ledger:
     def accept(self, entry: Accepted, fates: Iterable[Fate]) -> None:
         """Note a record in the topic and what became of its events."""
         self.accepted.append(entry)
-        self._write("accepted", asdict(entry))
+        self._write("accepted", {name: getattr(entry, name) for name in _ACCEPTED})
         ids: list[str] = []
         for fate in fates:
             key = self.id_of(fate.event)
-            where = {"dataset": entry.dataset, "id": key, "msgid": entry.msgid, "position": fate.position}
+            dataset, msgid, position = entry.dataset, entry.msgid, fate.position
             if fate.reason:
-                self.lost.append(Lost(**where, reason=fate.reason, detail=fate.detail))
-                self._write("lost", {**where, "reason": fate.reason, "detail": fate.detail})
+                lost = Lost(
+                    dataset=dataset, id=key, msgid=msgid, position=position, reason=fate.reason, detail=fate.detail
+                )
+                self.lost.append(lost)
+                self._write("lost", asdict(lost))
             else:
-                self._stored.setdefault(entry.dataset, []).append(Stored(**where, event=fate.event))
+                stored = Stored(dataset=dataset, id=key, msgid=msgid, position=position, event=fate.event)
+                self._stored.setdefault(dataset, []).append(stored)
                 ids.append(key)
         if ids:
             self._write("stored", {"dataset": entry.dataset, "msgid": entry.msgid, "ids": ids})

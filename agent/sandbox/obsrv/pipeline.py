@@ -26,6 +26,19 @@ Reason = Literal[
 ]
 
 
+Data = Mapping[str, Any] | list[Mapping[str, Any]]
+
+
+def kafka_record(dataset: Dataset, msgid: str, data: Data, syncts: int) -> dict[str, Any]:
+    """The one record that a request becomes in the entry topic."""
+    source = {"connector": "api", "connectorInstance": "api"}
+    meta = {"syncts": syncts, "flags": {}, "timespans": {}, "error": {}, "source": source}
+    if not isinstance(data, list):
+        return {"event": data, "obsrv_meta": meta, "dataset": dataset.id, "msgid": msgid}
+    events, dedup = dataset.extraction_keys
+    return {"obsrv_meta": meta, "dataset": dataset.id, "msgid": msgid, events: data, dedup: msgid}
+
+
 @dataclass(frozen=True, slots=True)
 class Fate:
     """What became of one event: stored where `reason` is empty."""
@@ -43,7 +56,7 @@ class Pipeline:
         self._batches: dict[tuple[str, str], float] = {}
         self._events: dict[tuple[str, str], float] = {}
 
-    def process(self, dataset: Dataset, msgid: str, data: Mapping[str, Any] | list[Mapping[str, Any]]) -> list[Fate]:
+    def process(self, dataset: Dataset, msgid: str, data: Data) -> list[Fate]:
         """The fate of each event of one request."""
         if not isinstance(data, list):
             return [self._event(dataset, 0, data)]
@@ -65,14 +78,12 @@ class Pipeline:
             yield "ERR_EXT_1003 event too large", f"{size} bytes"
         if dataset.status != "Live":
             yield "dataset not Live", dataset.status
-        if dataset.strict is not None and (
-            found := violation(dataset.data_schema, event, strict=dataset.strict)
-        ):
+        if dataset.strict is not None and (found := violation(dataset.data_schema, event, strict=dataset.strict)):
             yield "schema", found
         key = dataset.event_key
-        if key is not None and (value := _field(event, key)) is not None:
-            if self._repeated(self._events, dataset.id, json.dumps(value), dataset.dedup_period):
-                yield "duplicate event", f"{key}={value}"
+        value = _field(event, key) if key is not None else None  # an event without the field is not deduplicated
+        if value is not None and self._repeated(self._events, dataset.id, json.dumps(value), dataset.dedup_period):
+            yield "duplicate event", f"{key}={value}"
         if not _has_time(dataset, event):
             yield "ERR_ROUTER_1019 timestamp key", dataset.timestamp_key
 

@@ -21,11 +21,11 @@ _SHA256 = bytes.fromhex("3031300d060960864801650304020105000420")  # DigestInfo 
 _EXPONENT = 65537
 
 
-class NeverAnswered(Exception):
+class NoAnswerError(Exception):
     """The token is no JWT: the far side's handler dies without answering."""
 
 
-class Denied(Exception):
+class DeniedError(Exception):
     """401 or 403 with what is said."""
 
     def __init__(self, status: Literal[401, 403], message: str) -> None:
@@ -76,13 +76,13 @@ class Rbac:
     users: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def check(self, header: str | None, allowed: Sequence[str] = INGEST) -> None:
-        """Raise Denied or NeverAnswered unless the header's second word is a token of an allowed role."""
+        """Raise DeniedError or NoAnswerError unless the header's second word is a token of an allowed role."""
         words = (header or "").split(" ")
         if len(words) < 2 or not words[1]:
-            raise Denied(401, "No token provided")
+            raise DeniedError(401, "No token provided")
         roles = self._roles(words[1])
         if not set(roles) & set(allowed):
-            raise Denied(
+            raise DeniedError(
                 403,
                 "Access denied. User does not have permission to perform this action. "
                 f"The following roles have access to this action: {', '.join(allowed)}.",
@@ -93,15 +93,15 @@ class Rbac:
         if "roles" not in claims:  # a gateway is trusted to have checked it
             user = claims.get("sub")
             if not isinstance(user, str) or user not in self.users:
-                raise Denied(401, "Token decode error")
+                raise DeniedError(401, "Token decode error")
             return self.users[user]
         roles, now = claims["roles"], time.time()
         text = token.rpartition(".")[0]
         fresh = claims.get("exp", now + 1) > now >= claims.get("nbf", now)
         if header.get("alg") != "RS256" or not fresh or not isinstance(roles, list):
-            raise Denied(401, "Token verification error")
+            raise DeniedError(401, "Token verification error")
         if not self.key.signed(text, signature):
-            raise Denied(401, "Token verification error")
+            raise DeniedError(401, "Token verification error")
         return roles
 
 
@@ -113,7 +113,7 @@ def _parts(token: str) -> tuple[dict[str, Any], dict[str, Any], bytes]:
             raise ValueError("not an object")
         return values[0], values[1], _decode(signature)
     except ValueError as error:
-        raise NeverAnswered from error
+        raise NoAnswerError from error
 
 
 def _encode(value: Mapping[str, Any]) -> str:

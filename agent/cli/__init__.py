@@ -1,0 +1,66 @@
+"""The command line: a table of commands, each in a file of its own that is loaded when it is asked for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+# command -> the function, or the typer.Typer of a group of commands. `run` is there for the help:
+# agent/__main__.py starts it without typer and rich, which would cost memory for as long as it runs.
+COMMANDS = {
+    "check": "agent.cli.check:check",
+    "demo": "agent.cli.demo:demo",
+    "init": "agent.cli.init:init",
+    "plugins": "agent.cli.plugins:plugins",
+}
+
+_CLICK_USAGE = 2  # how typer ends when the command line is wrong
+
+
+def app(arguments: Sequence[str] | None = None) -> None:
+    """Run one command of the command line and exit with its status (docs/operations.md)."""
+    import typer
+
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    main = typer.Typer(
+        no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+    )
+    main.callback()(_about)
+    asked = words[:1] if words and words[0] in COMMANDS else COMMANDS  # the help wants all of them
+    for command in asked:
+        module, _, name = COMMANDS[command].partition(":")
+        found = getattr(import_module(module), name)
+        if isinstance(found, typer.Typer):
+            main.add_typer(found, name=command)
+        else:
+            main.command(command)(found)
+    if asked is COMMANDS:
+        main.command("run")(_run)
+    try:
+        main(words, prog_name="telemetry-agent")
+    except SystemExit as end:
+        if end.code != _CLICK_USAGE:
+            raise
+        from agent.service.exits import Exit
+
+        sys.exit(Exit.USAGE)
+    except Exception as error:
+        from agent.service.exits import Exit, exit_code
+
+        code = exit_code(error)
+        if code is Exit.SOFTWARE:
+            raise
+        print(error, file=sys.stderr)
+        sys.exit(code)
+
+
+def _about() -> None:
+    """Forwards host metrics and MQTT messages through a durable spool to the clouds that want them."""
+
+
+def _run() -> None:
+    """Collect and send until stopped."""
+    from agent.__main__ import main
+
+    main()

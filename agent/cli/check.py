@@ -1,0 +1,94 @@
+"""`check`: reads the configuration as `run` does and says what it means, or everything that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from agent import config as configuration
+from agent.cli import toml
+from agent.config import Config
+from agent.options import EVERYTHING, Selection
+from agent.schema import options_of, plain, written
+from agent.status.view import PROMISES
+
+WIDTH = 100  # of one line about a plugin
+
+
+def check(
+    config: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help=f"A file, or a directory of *.toml; may be repeated. [default: {configuration.DEFAULT_PATH}]"
+        ),
+    ] = None,
+    show: Annotated[
+        bool, typer.Option("--print", help="Print the whole configuration with every default, secrets as ***.")
+    ] = False,
+) -> None:
+    """Read the configuration, and say what it means or everything that is wrong with it (exit 78)."""
+    loaded = configuration.load(config or [configuration.DEFAULT_PATH])
+    lines = toml.tables(configuration.resolved(loaded)) if show else summary(loaded)
+    print("\n".join(lines).rstrip())
+
+
+def summary(config: Config) -> Iterator[str]:
+    """What the configuration makes the agent do, in a few lines."""
+    yield f"{', '.join(map(str, config.files))}: no mistakes"
+    yield ""
+    yield f"host      {config.agent.hostname}"
+    for n, (name, collector) in enumerate(config.collectors.items()):
+        yield f"{'' if n else 'reads':9} {name} ({collector.kind}){_settings(collector.plugin)}"
+    for n, (name, sink) in enumerate(config.sinks.items()):
+        wants = _selection(sink.selection)
+        yield f"{'' if n else 'sends':9} {wants} to {name} ({sink.kind}){_settings(sink.plugin)}"
+    yield f"{'spool':9} {config.spool.directory}, at most {_limit(config, 'max_bytes')}"
+    if config.status.enabled:
+        yield f"{'status':9} http://{config.status.listen}/"
+    durability = config.spool.durability
+    yield f"{'promise':9} durability = {toml.value(durability)}: {PROMISES[durability]}"
+    for weaker in list(PROMISES)[list(PROMISES).index(durability) + 1 :]:
+        yield f"{'':9} ({weaker} would give: {PROMISES[weaker]})"
+    for name, sink in config.sinks.items():
+        if sink.delivery.on_full == "block":
+            yield f'{"":9} {name} may stop intake for all sinks when the spool is full (on_full = "block")'
+    if config.warnings:
+        yield ""
+        yield from (f"warning: {warning}" for warning in config.warnings)
+
+
+def _settings(plugin: Any) -> str:
+    """What a plugin's table says beyond the defaults, on one line."""
+    given = []
+    values = plain(plugin)
+    for each, hint in options_of(type(plugin)):
+        default = each.default_factory() if callable(each.default_factory) else each.default
+        if each.name in values and values[each.name] != written(default, hint):
+            item = values[each.name]
+            tables = isinstance(item, list) and item and all(isinstance(part, dict) for part in item)
+            given.append(f"{len(item)} {each.name}" if tables else f"{each.name} = {toml.value(item)}")
+    text = ", ".join(given)
+    text = text if len(text) <= WIDTH else text[: WIDTH - 3] + "..."
+    return f": {text}" if text else ""
+
+
+def _selection(selection: Selection) -> str:
+    if selection.lane == EVERYTHING:
+        return "everything"
+    text = ", ".join(selection.select)
+    if selection.exclude:
+        text += f" without {', '.join(selection.exclude)}"
+    if selection.where:
+        text += " where " + " and ".join(f"{tag} is {' or '.join(globs)}" for tag, globs in selection.where.items())
+    return text
+
+
+def _limit(config: Config, name: str) -> str:
+    for each, hint in options_of(type(config.spool)):
+        if each.name == name:
+            value = getattr(config.spool, name)
+            return str(written(value, hint) if value is not None else each.metadata["default_text"])
+    raise KeyError(name)

@@ -1,0 +1,55 @@
+"""What brokers mean by their reason codes, in words for a person."""
+
+from __future__ import annotations
+
+# MQTT 5 reason codes from 0x80 on: the enums of the codec know them by these names, lower-cased.
+_NAMES = {
+    128: "unspecified error",
+    129: "malformed packet",
+    130: "protocol error",
+    131: "implementation specific error",
+    132: "protocol version not supported",
+    133: "client id not valid",
+    134: "bad user name or password",
+    135: "not authorized",
+    136: "server unavailable",
+    137: "server busy",
+    138: "banned",
+    139: "server shutting down",
+    140: "bad authentication method",
+    141: "keep alive timeout",
+    142: "session taken over by another client with the same client id",
+    143: "topic filter invalid",
+    144: "topic name invalid",
+    145: "packet id in use",
+    147: "receive maximum exceeded",
+    148: "topic alias invalid",
+    149: "packet too large",
+    150: "message rate too high",
+    151: "quota exceeded",
+    152: "administrative action",
+    153: "payload format invalid",
+    154: "retain not supported",
+    155: "QoS not supported",
+    156: "use another server",
+    157: "server moved",
+    158: "shared subscriptions not supported",
+    159: "connection rate exceeded",
+    160: "maximum connect time",
+    161: "subscription ids not supported",
+    162: "wildcard subscriptions not supported",
+}
+
+# Those that no waiting mends.
+_OPERATOR = {132, 133, 134, 135, 138, 140, 156, 157}
+
+
+def name(code: int, said: str | None = None) -> str:
+    """A reason code in words, with what the broker said beside it."""
+    words = f"{_NAMES.get(code, 'unknown reason')} (0x{code:02x})"
+    return f"{words}: {said[:200]}" if said else words
+
+
+def needs_operator(code: int) -> bool:
+    """Whether only a person can mend that."""
+    return code in _OPERATOR

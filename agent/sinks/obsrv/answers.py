@@ -1,0 +1,95 @@
+"""
+What Obsrv's answers mean for the data.
+
+HTTP status and `error.code` decide, never the wording: except where a body was not even parsed, which
+is told by the id "api" and has one code for everything. Everything else in an answer may be missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import orjson
+
+from agent.errors import AuthExpired, DeliveryError, Rejected, Retryable, TooLarge
+from agent.http import quoted, refusal
+
+_Meaning = tuple[Callable[..., DeliveryError], str]
+
+_HOLD = partial(Retryable, operator=True)
+_DOUBT = partial(Retryable, ambiguous=True)
+
+# By status and error.code. A Kafka error arrives as its number, other thrown errors as their own words.
+_CODES: Mapping[tuple[int, str], _Meaning] = {
+    (400, "DATA_INGESTION_INVALID_INPUT"): (Rejected, "the content was refused"),
+    (401, "UNAUTHORIZED ACCESS"): (AuthExpired, "the token was refused"),
+    (403, "FORBIDDEN ACCESS"): (AuthExpired, "the token has no role that may ingest"),
+    (404, "DATASET_NOT_FOUND"): (_HOLD, "there is no live dataset of that name: publish it, or correct dataset"),
+    (404, "TOPIC_NOT_FOUND"): (_HOLD, "the dataset has no entry topic"),
+    (404, "ROUTE_NOT_FOUND"): (_HOLD, "there is no such API at this address: correct url"),
+    (500, "10"): (TooLarge, "larger than a message may be in Obsrv's Kafka"),
+    (500, "17"): (_HOLD, "Obsrv's Kafka: the entry topic is invalid"),
+    (500, "29"): (_HOLD, "Obsrv's Kafka: Obsrv may not write to the entry topic"),
+    (500, "31"): (_HOLD, "Obsrv's Kafka: Obsrv is not authorised in the cluster"),
+    (500, "87"): (_HOLD, "Obsrv's Kafka: the broker's validation refuses records"),
+}
+
+# A 500 from the parser of bodies, by its message. Nothing was stored.
+_UNPARSED: Mapping[str, _Meaning] = {
+    "request entity too large": (TooLarge, "larger than Obsrv's limit for a body"),
+    "request aborted": (Retryable, "the request did not arrive whole"),
+    "request size did not match content length": (Retryable, "the request did not arrive whole"),
+}
+
+
+def verdict(status: int, body: bytes, retry_after: float | None = None) -> DeliveryError | None:
+    """None where the far side has taken the batch, else what to do with it."""
+    said = _parsed(body)
+    if 200 <= status < 300:
+        return None if _says_ok(said) else _error((_DOUBT, "an answer that does not say OK"), status, said, body)
+    if status == 410:
+        return _error((_HOLD, "this path is gone: correct url"), status, said, body)
+    if status == 400 and not body:
+        # Node's HTTP parser, before any program saw it.
+        return _error((Retryable, "the request did not arrive whole"), status, said, body)
+    before_route = said.get("id") == "api" and not _table(said, "params").get("resmsgid")
+    error = _table(said, "error")
+    if before_route and status == 400:
+        return _error((_HOLD, "the path cannot be decoded: correct url and dataset"), status, said, body)
+    if before_route and status == 500:
+        unread = (Rejected, "the body could not be read")
+        return _error(_UNPARSED.get(str(error.get("message")), unread), status, said, body)
+    if meaning := _CODES.get((status, str(error.get("code")))):
+        return _error(meaning, status, said, body)
+    if error and status == 500:
+        # PostgreSQL or Kafka; a record may be in Kafka all the same, twice even.
+        return _error((_DOUBT, "Obsrv failed"), status, said, body)
+    return refusal(status, body, retry_after)
+
+
+def _parsed(body: bytes) -> Mapping[str, Any]:
+    try:
+        said = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}  # a gateway speaks, not Obsrv
+    return said if isinstance(said, dict) else {}
+
+
+def _table(said: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = said.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _says_ok(said: Mapping[str, Any]) -> bool:
+    """Both marks of success agree; older servers leave one of them out."""
+    marks = {str(said.get("responseCode", "OK")), str(_table(said, "params").get("status", "SUCCESS")).upper()}
+    return marks == {"OK", "SUCCESS"} and ("responseCode" in said or "status" in _table(said, "params"))
+
+
+def _error(meaning: _Meaning, status: int, said: Mapping[str, Any], body: bytes) -> DeliveryError:
+    make, text = meaning
+    error = _table(said, "error")
+    words = quoted(" ".join(str(error[key]) for key in ("code", "message") if error.get(key)).encode(errors="replace"))
+    return make(f"{text} ({status} {words})" if words else f"{text} ({status})", status=status, answer=quoted(body))

@@ -1,0 +1,220 @@
+"""
+Sends batches to Obsrv: `POST /v2/data/in/<dataset>`, one request a batch, its id as `params.msgid`.
+
+Obsrv drops a batch whose msgid it has seen within seven days, so a resend after a lost answer costs
+nothing, provided that it is the same data. That holds for arrays alone; where a request carries a single
+event, an id within the event has to do the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+from urllib.parse import quote
+
+from agent.errors import AuthExpired, BadPayload, Retryable, TooLarge, Unfit
+from agent.http import Client, HttpOptions, open_client, option_problems, url_problems
+from agent.ports import Limits, Parcel, Send
+from agent.record import Run, record_id
+from agent.schema import Duration, Secret, option
+from agent.sinks.obsrv.answers import verdict
+from agent.sinks.obsrv.integers import exact_integers
+from agent.sinks.obsrv.shapes import Flat, TimeFormat, cut, host_of, time_as, with_missing
+
+try:
+    from isal.isal_zlib import compress as _compress  # a fifteenth of zlib's cost, the same size
+except ImportError:  # no wheel for this platform
+    from zlib import compress as _compress
+
+GZIP = 16 + zlib.MAX_WBITS  # a gzip header with neither name nor time, so that the bytes repeat
+KEEPALIVE = 4.0  # Obsrv closes idle connections after 5 s
+# Stock Kafka takes 1,048,588 bytes a message, and one request becomes one message.
+MAX_BODY = 1_000_000
+MAX_DATA = MAX_BODY - 512  # the envelope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Obsrv(HttpOptions):
+    """Obsrv's data-in API."""
+
+    kind: ClassVar[str] = "obsrv"
+
+    url: str = option("Where Obsrv is, without the path of the API.", example="https://obsrv.example.org")
+    dataset: str = option("Id of the dataset, as it is there.", example="fleet-telemetry")
+    token: Secret | None = option(
+        "JWT with a role that may ingest.", None, default_text="none is sent", example="credential:obsrv"
+    )
+    shape: Literal["record", "payload", "flat"] = option(
+        "What an event is: the `record` as it is; its `payload` (the fields) alone; or all of it `flat` in one object, "
+        "where the record's time and source come first, then tags, then fields, and a name that is taken gets "
+        "`tags_` or `fields_` in front.",
+        "record",
+    )
+    form: Literal["array", "single"] = option(
+        "What a request carries: an `array` of events, or a `single` one, for datasets without is_batch_event.", "array"
+    )
+    id_key: str | None = option(
+        "Key that gets the record's id, unless the payload has that key. Let the dataset drop duplicates by it.",
+        None,
+        default_text="none",
+        example="id",
+    )
+    time_key: str | None = option(
+        "Key that gets the record's time, unless the payload has that key; in `flat` it takes the place of `ts`.",
+        None,
+        default_text="none",
+        example="ets",
+    )
+    time_format: TimeFormat = option("How time_key writes it: milliseconds or seconds since 1970, or as text.", "ms")
+    host_key: str | None = option(
+        "Key that gets the tag `host`, unless the payload has that key; in `flat` it takes the place of `host`.",
+        None,
+        default_text="none",
+        example="hostname",
+    )
+    separator: str = option("What joins the names of nested fields in `flat`.", "_")
+    gzip: bool = option("Whether requests are compressed.", True)
+    # With its Kafka frozen Obsrv answers after 63 s. A quicker retry would race its own pending write.
+    timeout: Duration = option("Longest time for one request, from connecting to the end of the answer.", 75.0, low=1.0)
+
+    @property
+    def limits(self) -> Limits:
+        """Four requests at a time: Obsrv waits for PostgreSQL and Kafka in each."""
+        return Limits(records=500 if self.form == "array" else 1, bytes=512 * 1024, in_flight=4)
+
+    def problems(self) -> list[tuple[str, str]]:
+        """What is wrong with the options among each other."""
+        problems = [*option_problems(self), *url_problems("url", self.url, self.token, self)]
+        if "/v2/data" in self.url:
+            problems.append(("url", "holds the path of the API, which is added to it"))
+        if self.dataset.strip() in ("", ".", ".."):
+            problems.append(("dataset", "expected the id of a dataset"))
+        if self.form == "single" and not self.id_key:
+            problems.append(("id_key", 'required with form = "single": only arrays are deduplicated without it'))
+        taken: set[str] = {"record": {"ts", "source", "tags", "fields"}, "flat": {"source"}, "payload": set()}[
+            self.shape
+        ]
+        if self.shape == "flat" and not self.time_key:
+            taken.add("ts")
+        for name in ("time_key", "id_key", "host_key"):
+            key = getattr(self, name)
+            if key is None:
+                continue
+            if key in taken or not key:
+                problems.append((name, f'"{key}" is the name of something else' if key else "expected a name"))
+            taken.add(key)
+        return problems
+
+    def encode(self, run: Run) -> bytes:
+        """The events joined by commas. Raises Unfit; TooLarge where they do not fit into one request."""
+        if self.form == "single" and run.count > 1:
+            raise TooLarge("a request carries a single event")
+        if self.shape == "record" and not (self.id_key or self.time_key or self.host_key):
+            data = exact_integers(run.body)
+            events = None
+        else:
+            events = self._events(run)
+            data = exact_integers(b",".join(events))
+        if len(data) > MAX_DATA:
+            events = run.records() if events is None else events
+            sizes = [len(exact_integers(event)) for event in events]
+            reasons = {i: f"{size} bytes; Obsrv takes 1 MB" for i, size in enumerate(sizes) if size > MAX_DATA}
+            if reasons:
+                raise Unfit(reasons)
+            raise TooLarge(f"{len(data)} bytes in one request")
+        return data
+
+    def pack(self, batch: str, newest_ms: int, data: bytes) -> bytes:
+        """The request's body. The envelope's time is the newest record's, so that a resend is the same to the byte."""
+        data = b"[%b]" % data if self.form == "array" else data
+        body = b'{"id":"api.data.in","ver":"v2","ts":"%d","params":{"msgid":"%b"},"data":%b}'
+        body %= (newest_ms, batch.encode(), data)
+        return _compress(body, 1, wbits=GZIP) if self.gzip else body
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Send]:
+        """Keep connections to Obsrv, and the token."""
+        target = f"{self.url.rstrip('/')}/v2/data/in/{quote(self.dataset.strip(), safe='')}"
+        headers = {"Content-Type": "application/json"} | ({"Content-Encoding": "gzip"} if self.gzip else {})
+        async with open_client(self, keepalive=KEEPALIVE) as client:
+            token: str | None = None  # to be read before the next request
+
+            async def send(parcel: Parcel) -> None:
+                nonlocal token
+                if token is None:
+                    token = await self._read_token()
+                try:
+                    await self._post(client, target, parcel.body, headers, token)
+                except AuthExpired:
+                    token = None
+                    raise
+
+            yield send
+
+    async def _post(self, client: Client, target: str, body: bytes, headers: dict[str, str], token: str) -> None:
+        try:
+            bearer = {"Authorization": f"Bearer {token}"} if token else {}
+            answer = await client.post(target, body, headers | bearer, hide=[token])
+        except Retryable as failure:
+            if failure.ambiguous and token and token.count(".") != 2:
+                reason = (
+                    f"{failure.reason}; the token is no JWT, and Obsrv leaves a request with such a token unanswered"
+                )
+                raise Retryable(reason, ambiguous=True) from failure
+            raise
+        if refused := verdict(answer.status, answer.body, answer.retry_after):
+            raise refused
+
+    async def _read_token(self) -> str:
+        """The token as it is now; the file may have been written anew."""
+        if not self.token:
+            return ""
+        try:
+            token = await asyncio.to_thread(self.token.reveal, fresh=True)
+        except (OSError, ValueError) as error:
+            raise AuthExpired(f"the token cannot be read: {type(error).__name__}") from error
+        if not token or not token.isascii() or not token.isprintable() or " " in token:
+            raise AuthExpired("the token is empty or holds what no token can")
+        return token
+
+    def _events(self, run: Run) -> list[bytes]:
+        """Each record in the sink's shape. Raises Unfit."""
+        make: Callable[[bytes, bytes], bytes] = self._flat if self.shape == "flat" else self._with_keys
+        events: list[bytes] = []
+        reasons: dict[int, str] = {}
+        for position, record in enumerate(run.records()):
+            name = b'"%b"' % record_id(run.segment_id, run.first + position).encode()
+            try:
+                events.append(make(record, name))
+            except BadPayload as error:
+                reasons[position] = str(error)
+        if reasons:
+            raise Unfit(reasons)
+        return events
+
+    def _with_keys(self, record: bytes, name: bytes) -> bytes:
+        parts = cut(record)
+        additions = []
+        if self.id_key:
+            additions.append((self.id_key, name))
+        if self.time_key:
+            additions.append((self.time_key, time_as(parts.ts, self.time_format)))
+        if self.host_key and (host := host_of(parts.tags)):
+            additions.append((self.host_key, host))
+        event = record if self.shape == "record" else parts.fields
+        return with_missing(event, additions) if additions else event
+
+    def _flat(self, record: bytes, name: bytes) -> bytes:
+        parts = cut(record)
+        flat = Flat(self.separator, MAX_DATA)
+        flat.add(self.time_key or "ts", time_as(parts.ts, self.time_format), part="")
+        flat.add("source", parts.source, part="")
+        flat.add_all(parts.tags, part="tags", rename={"host": self.host_key} if self.host_key else {})
+        flat.add_all(parts.fields, part="fields", rename={})
+        if self.id_key:
+            flat.add_missing(self.id_key, name)
+        return flat.render()

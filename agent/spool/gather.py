@@ -1,0 +1,112 @@
+"""From what was appended to the frames of a group commit."""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, chain
+
+from agent.spool.clock import Clock
+from agent.spool.frame import BODY_BYTES, Draft, draft
+from agent.spool.part import Part
+
+# Parts are merged into one frame only when they arrived this close together: a frame ages as a whole.
+TOGETHER_MS = 1000
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One append: its parts, their size, and the future that is done when they are durable."""
+
+    parts: Sequence[Part]
+    size: int
+    done: asyncio.Future[None]
+
+
+def claim_once(parts: Sequence[Part]) -> list[Part]:
+    """
+    Leave each packet id with one record: the last that is written of those its message became.
+
+    What claims that a message is stored must be the last thing of it that becomes durable, or a crash in
+    between would have the redelivery acknowledged and the rest of the message lost. Lanes are committed
+    in the order of their names.
+    """
+    taken: set[int] = set()
+    out: dict[int, Part] = {}
+    for place in sorted(range(len(parts)), key=lambda i: (parts[i].lane, i), reverse=True):
+        part = parts[place]
+        packets = part.packets
+        if packets is not None:
+            distinct = set(packets)
+            distinct.discard(0)
+            if len(distinct) < len(packets) or distinct & taken:
+                kept = array("H", bytes(2 * len(packets)))
+                for i in range(len(packets) - 1, -1, -1):
+                    if packets[i] not in taken:
+                        kept[i] = packets[i]
+                        taken.add(packets[i])
+                part = replace(part, packets=kept)
+            taken |= distinct
+        out[place] = part
+    return [out[place] for place in range(len(parts))]
+
+
+def drafts(parts: Sequence[Part], clock: Clock) -> list[Draft]:
+    """The frames for the parts of one lane: as few as the limit on a body allows."""
+    return [made for together in _alike(parts) for made in _cut(together, clock)]
+
+
+def _alike(parts: Sequence[Part]) -> Iterator[list[Part]]:
+    together: list[Part] = []
+    for part in parts:
+        if together:
+            first = together[0]
+            same = (part.origin, part.kind) == (first.origin, first.kind)
+            if not same or abs(part.received_ms - first.received_ms) > TOGETHER_MS:
+                yield together
+                together = []
+        together.append(part)
+    if together:
+        yield together
+
+
+def _cut(parts: list[Part], clock: Clock) -> Iterator[Draft]:
+    first = parts[0]
+    records: Sequence[bytes]
+    records = first.records if len(parts) == 1 else list(chain.from_iterable(part.records for part in parts))
+    lengths = array("I", map(len, records))
+    packets = hashes = None
+    if any(part.packets is not None for part in parts):
+        packets, hashes = array("H"), array("Q")
+        for part in parts:
+            none = bytes(len(part.records))
+            packets.extend(array("H", none if part.packets is None else part.packets))
+            hashes.extend(array("Q", none if part.hashes is None else part.hashes))
+    received = [part.received_ms for part in parts]
+    stamp = clock.stamp(min(received), max(received))
+    origin = first.origin.encode()
+    for start, stop in _pieces(lengths):
+        yield draft(
+            first.kind,
+            stamp,
+            origin,
+            b",".join(records[start:stop]),
+            lengths[start:stop],
+            None if packets is None else packets[start:stop],
+            None if hashes is None else hashes[start:stop],
+        )
+
+
+def _pieces(lengths: array[int]) -> Iterator[tuple[int, int]]:
+    ends = list(accumulate(lengths))
+    start, before = 0, 0
+    while start < len(ends):
+        # A body is its records and a comma between each two.
+        rest = range(start + 1, len(ends) + 1)
+        fitting = bisect_right(rest, BODY_BYTES + before, key=lambda stop: ends[stop - 1] + stop - start - 1)
+        stop = start + max(1, fitting)
+        yield start, stop
+        before, start = ends[stop - 1], stop

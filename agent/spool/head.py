@@ -1,0 +1,64 @@
+"""
+The head mark: what a lane knows about itself beside its segments.
+
+How far it is durable (so that a lost tail shows), which cursors it has and how far they are (so that a
+deleted one shows), and which deliveries each origin has proven to its broker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agent.spool.mark import Mark
+
+NAME = "head"
+SLOT_BYTES = 16 * 1024  # room for some two hundred cursors and origins
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What a head mark says."""
+
+    head: int = 0  # the index after the last durable record
+    segment: int = 0  # id of the segment that was written to
+    group: int = 0  # number of the last commit, over all lanes
+    wall_ms: int = 0  # the latest credible time
+    claims_from: int = 0  # no commit up to this one holds a packet whose acknowledgement is in doubt
+    acked: Mapping[str, int] = field(default_factory=dict)  # origin -> the same, for that origin alone
+    cursors: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # sink -> start, position
+
+    def encoded(self) -> dict[str, Any]:
+        """What the slot holds."""
+        return {
+            "head": self.head,
+            "segment": f"{self.segment:016x}",
+            "group": self.group,
+            "wall_ms": self.wall_ms,
+            "claims_from": self.claims_from,
+            "acked": dict(self.acked),
+            "cursors": dict(self.cursors),
+        }
+
+
+def mark_of(directory: Path) -> Mark:
+    """The head mark of a lane."""
+    return Mark(directory / NAME, SLOT_BYTES)
+
+
+def decoded(value: Mapping[str, Any]) -> Head | None:
+    """A head out of its slot; None where what it says cannot be."""
+    try:
+        return Head(
+            head=int(value["head"]),
+            segment=int(value["segment"], 16),
+            group=int(value["group"]),
+            wall_ms=int(value["wall_ms"]),
+            claims_from=int(value["claims_from"]),
+            acked={str(origin): int(group) for origin, group in value["acked"].items()},
+            cursors={str(sink): (int(start), int(at)) for sink, (start, at) in value["cursors"].items()},
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None

@@ -1,0 +1,213 @@
+"""
+Keeps the spool within its limits and its marks up to date.
+
+Once a second: cursors and head marks that changed are written, segments that every sink is done with
+are deleted. At once, when the writer says that a limit is passed: the oldest segment of the lane with
+the largest backlog is given up, booked in every cursor that lags before it is deleted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from agent.spool.clock import Clock
+from agent.spool.cursor import Cursor
+from agent.spool.head import Head
+from agent.spool.keeper import Keeper
+from agent.spool.lane import Lane
+from agent.spool.ledger import State
+from agent.spool.mark import Mark
+from agent.spool.segment import Segment
+from agent.spool.settings import Settings
+from agent.spool.state import StateDirectory
+from agent.stats import Stats
+
+log = structlog.get_logger()
+
+TICK_SECONDS = 1.0
+_SAY_AGAIN_SECONDS = 60.0
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Janitor:
+    """Runs on the loop; all that touches the disk goes through the keeper."""
+
+    lanes: dict[str, Lane]
+    cursors: dict[str, list[Cursor]]  # by lane
+    heads: dict[str, Mark]  # by lane
+    settings: Settings
+    state: StateDirectory
+    keeper: Keeper
+    clock: Clock
+    stats: Stats
+    kick: Callable[[], None]  # the writer may look again
+    blocked: Callable[[str | None], None]  # a sink with on_full = "block" keeps intake closed
+    claims: Callable[[], tuple[int, int, Mapping[str, int]]]  # last commit, claims_from, acked
+    # Lanes that are emptied in a way of their own before a segment of theirs is evicted.
+    empty: Mapping[str, Callable[[int], Awaitable[None]]]
+    _urgent: asyncio.Event = field(default_factory=asyncio.Event)
+    _disk_low: bool = False
+    _written: dict[str, Head] = field(default_factory=dict)
+    _evicted: dict[str, int] = field(default_factory=dict)
+    _said: dict[str, float] = field(default_factory=dict)
+
+    def crowded(self, disk: bool) -> None:
+        """A limit is passed (`disk`: it is the free disk)."""
+        self._disk_low = self._disk_low or disk
+        self._urgent.set()
+
+    def wake(self) -> None:
+        """Look at once."""
+        self._urgent.set()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(TICK_SECONDS):
+                    await self._urgent.wait()
+            except TimeoutError:
+                await self._tick()
+            self._urgent.clear()
+            try:
+                await self._make_room()
+            except OSError as error:
+                # Tried again at the next tick; the writer's own errors are what closes intake.
+                log.error("spool cannot make room", reason=str(error))
+                await asyncio.sleep(TICK_SECONDS)
+
+    async def _tick(self) -> None:
+        for cursor in self._all():
+            if cursor.dirty:
+                # Not awaited: where one file cannot be written, the others still are.
+                cursor.begin_save()
+        try:
+            await self.keeper.sync()
+        except OSError as error:
+            log.error("cursors may fall back in a power cut", reason=str(error))
+        await self.write_heads()
+        self._say_evicted()
+
+    async def write_heads(self) -> None:
+        """Write the head marks that changed, one try each."""
+        for name in list(self.lanes):
+            await self._write_head(name)
+
+    async def _write_head(self, name: str, going: int = 0) -> bool:
+        lane = self.lanes[name]
+        segments = lane.segments[going:]
+        group, claims_from, acked = self.claims()
+        head = Head(
+            head=lane.head,
+            segment=segments[-1].id if segments else 0,
+            group=group,
+            claims_from=claims_from,
+            acked=dict(acked),
+            cursors={one.sink: (one.start, one.saved) for one in self.cursors.get(name, []) if one.mark.value is not None},
+        )
+        if not lane.directory.is_dir() or self._written.get(name) == head:
+            return True
+        written = await self.keeper.attempt(self.heads[name], replace(head, wall_ms=self.clock.note()).encoded())
+        if written:
+            self._written[name] = head
+        return written
+
+    async def _make_room(self) -> None:
+        await self._delete_settled()
+        while await self._over():
+            lane = max(self.lanes.values(), key=lambda one: one.bytes)
+            if not lane.segments:
+                return
+            oldest = lane.segments[0]
+            end = lane.end_of(oldest)
+            holders = [cursor.sink for cursor in self.cursors.get(lane.name, []) if _holds(cursor, end)]
+            if holders:
+                self.blocked(f"full, and waits for {', '.join(holders)} (on_full = block) to take the oldest records")
+                return
+            if lane.active is oldest:
+                lane.seal = True
+                self.kick()
+                return  # the writer's `sealed` brings us back
+            await self._evict(lane, end)
+            if not await self._delete_settled():
+                return
+        self._disk_low = False
+        self.blocked(None)
+
+    async def _over(self) -> bool:
+        total = sum(lane.bytes for lane in self.lanes.values())
+        if total > self.settings.max_bytes:
+            return True
+        if not self._disk_low:
+            return False
+        disk = await self.keeper.call(os.statvfs, self.state.path)
+        free = disk.f_bavail * disk.f_frsize
+        # Where all we have would not be enough, the disk is full of something else: give up nothing for it.
+        return free < self.settings.min_free_bytes <= free + total
+
+    async def _evict(self, lane: Lane, end: int) -> None:
+        if lane.name in self.empty:
+            await self.empty[lane.name](end)
+            return
+        lane.evicted = max(lane.evicted, end)
+        for cursor in self.cursors.get(lane.name, []):
+            count = cursor.give_up(end, State.EVICTED)
+            if count:
+                self._evicted[cursor.sink] = self._evicted.get(cursor.sink, 0) + count
+                self.stats.counter(
+                    "agent_spool_evicted_records_total", "Records given up for room.", sink=cursor.sink
+                ).add(count)
+            if count and cursor.mark.value is not None:
+                await cursor.save()
+        self._say_evicted()
+
+    def _say_evicted(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for sink, count in list(self._evicted.items()):
+            if now - self._said.get(sink, float("-inf")) >= _SAY_AGAIN_SECONDS:
+                self._said[sink] = now
+                del self._evicted[sink]
+                log.error("the spool is full, the oldest records are given up", sink=sink, records=count)
+
+    async def _delete_settled(self) -> bool:
+        """Delete the segments that every cursor is past; whether there were any."""
+        deleted = False
+        for name, lane in list(self.lanes.items()):
+            floor = min((cursor.durable for cursor in self.cursors.get(name, [])), default=lane.head)
+            done: list[Segment] = []
+            for segment in lane.segments:
+                if segment is lane.active or lane.end_of(segment) > floor:
+                    break
+                done.append(segment)
+            if not done:
+                continue
+            await self.keeper.sync()
+            # First the mark, without them: a segment it names that is not there went behind our back.
+            if not await self._write_head(name, len(done)) and self.heads[name].value is not None:
+                continue
+            for segment in done:
+                await self.keeper.call(self._delete, segment)
+                lane.drop(segment)
+                deleted = True
+        if deleted:
+            self.kick()
+        return deleted
+
+    def _delete(self, segment: Segment) -> None:
+        if segment.damaged:
+            self.state.set_aside(segment.path)
+        else:
+            segment.path.unlink(missing_ok=True)
+
+    def _all(self) -> list[Cursor]:
+        return [cursor for cursors in self.cursors.values() for cursor in cursors]
+
+
+def _holds(cursor: Cursor, end: int) -> bool:
+    limit = end if cursor.end is None else min(end, cursor.end)
+    return cursor.blocks and cursor.retired_ms is None and cursor.position < limit

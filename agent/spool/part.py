@@ -1,0 +1,28 @@
+"""What the spool takes in: finished records of one origin for one lane."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Kind(IntEnum):
+    """What the records of a frame are."""
+
+    RECORDS = 1
+    DEAD = 2  # dead letters
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Records that are appended together: durable together, in this order, in one lane."""
+
+    lane: str
+    origin: str  # the collector's name; it stands in the frame
+    records: Sequence[bytes]  # finished JSON objects without line breaks
+    received_ms: int  # wall clock of arrival
+    kind: Kind = Kind.RECORDS
+    # MQTT: the packet id of each record (0: none) and the hash of its payload, to recognise a redelivery.
+    packets: Sequence[int] | None = None
+    hashes: Sequence[int] | None = None

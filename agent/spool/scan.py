@@ -1,0 +1,90 @@
+"""
+Finding the frames of a segment file, past any damage.
+
+Where no valid header stands, the scan looks for the next one of the same segment and goes on from there.
+What was lost between two frames is what their indices leave out; finding that is the caller's part.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+
+from agent.spool.frame import HEADER_BYTES, MAGIC, Header, parse
+
+CHUNK = 72 * 1024  # a full frame with its columns
+SECTOR = 4096
+
+
+class Window:
+    """A file read piece by piece: bytes that lie in the piece at hand cost no read."""
+
+    __slots__ = ("_chunk", "_data", "_fd", "_start", "_stop")
+
+    def __init__(self, fd: int, stop: int, chunk: int = CHUNK) -> None:
+        self._fd = fd
+        self._stop = stop  # nothing at or beyond is looked at
+        self._chunk = chunk
+        self._start = 0
+        self._data = memoryview(b"")
+
+    def at(self, offset: int, size: int) -> memoryview:
+        """The bytes from `offset` on; fewer than `size` where the file ends before."""
+        place = offset - self._start
+        if place < 0 or place + size > len(self._data):
+            wanted = min(max(size, self._chunk), self._stop - offset)
+            self._data = memoryview(_read(self._fd, wanted, offset) if wanted > 0 else b"")
+            self._start = offset
+            place = 0
+        return self._data[place : place + size]
+
+    def find(self, needle: bytes, offset: int) -> int:
+        """Where `needle` next stands from `offset` on, or -1."""
+        while offset + len(needle) <= self._stop:
+            piece = bytes(self.at(offset, min(self._chunk, self._stop - offset)))
+            if not piece:
+                return -1
+            found = piece.find(needle)
+            if found >= 0:
+                return offset + found
+            offset += max(1, len(piece) - len(needle) + 1)
+        return -1
+
+
+def _read(fd: int, size: int, offset: int) -> bytes:
+    try:
+        return os.pread(fd, size, offset)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+    # A sector that cannot be read costs the frames it lies in, not what stands around it.
+    pieces = []
+    for start in range(offset, offset + size, SECTOR):
+        wanted = min(SECTOR, offset + size - start)
+        try:
+            piece = os.pread(fd, wanted, start)
+        except OSError:
+            piece = bytes(wanted)
+        pieces.append(piece)
+        if len(piece) < wanted:
+            break
+    return b"".join(pieces)
+
+
+def walk(window: Window, offset: int, stop: int, segment: int) -> Iterator[tuple[int, Header]]:
+    """Every frame that begins at or after `offset` and ends by `stop`: where it is, and its header."""
+    while offset + HEADER_BYTES <= stop:
+        header = parse(window.at(offset, HEADER_BYTES), segment)
+        if header is None or offset + header.size > stop:
+            offset = window.find(MAGIC, offset + 1)
+            if offset < 0:
+                return
+            continue
+        yield offset, header
+        offset += header.size
+
+
+def payload(window: Window, offset: int, header: Header) -> memoryview:
+    """The columns and the body of the frame at `offset`."""
+    return window.at(offset, header.size)[HEADER_BYTES:]

@@ -1,0 +1,164 @@
+"""
+The state directory: one agent at a time, one format, one name.
+
+    lock  format  instance  lanes/  dead-letters/  damaged/
+
+It opens wherever it can be read. Where it cannot be written (read-only, full), what is missing is made
+later, by `prepare`, before the first record is stored.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from agent.errors import StateError, StateLocked, StateTooNew
+from agent.spool.mark import sync_directory
+
+log = structlog.get_logger()
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StateDirectory:
+    """A state directory that is ours."""
+
+    path: Path
+    instance: str  # 16 hex digits, made once
+    version: str
+
+    @property
+    def lanes(self) -> Path:
+        return self.path / "lanes"
+
+    @property
+    def dead_letters(self) -> Path:
+        return self.path / "dead-letters"
+
+    @property
+    def damaged(self) -> Path:
+        return self.path / "damaged"
+
+    def prepare(self) -> None:
+        """Make what is missing. Raises OSError where the disk does not let us."""
+        if not os.access(self.path, os.W_OK):
+            raise PermissionError(f"{self.path} cannot be written")
+        for directory in (self.lanes, self.dead_letters, self.damaged):
+            if not directory.is_dir():
+                directory.mkdir(mode=0o700)
+                sync_directory(self.path)
+        _write_once(self.path / "format", f"{FORMAT} {self.version}\n")
+        _write_once(self.path / "instance", f"{self.instance}\n")
+
+    def set_aside(self, path: Path) -> None:
+        """Put a damaged file where nobody stumbles over it but a person can look at it."""
+        target = self.damaged / f"{path.parent.name}-{path.name}-{secrets.token_hex(4)}"
+        try:
+            self.damaged.mkdir(mode=0o700, exist_ok=True)
+            path.rename(target)
+        except OSError as error:
+            log.warning("damaged file stays where it is", file=str(path), reason=str(error))
+        else:
+            log.warning("damaged file set aside", file=str(path), to=str(target))
+
+
+@contextmanager
+def held(path: Path, version: str) -> Iterator[StateDirectory]:
+    """Hold the state directory. Raises StateLocked, StateTooNew or StateError and has touched nothing then."""
+    try:
+        check_format(path, version)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = _lock(path)
+    except OSError as error:
+        raise StateError(f"{path}: {error.strerror or error}") from error
+    try:
+        check_format(path, version)
+        yield StateDirectory(path, _instance(path) or secrets.token_hex(8), version)
+    finally:
+        os.close(fd)
+
+
+def check_format(path: Path, version: str) -> None:
+    """Raise StateTooNew where a newer program has written here."""
+    try:
+        words = (path / "format").read_text(encoding="utf-8", errors="replace").split()
+    except FileNotFoundError:
+        return
+    if words and words[0].isdigit():
+        if int(words[0]) > FORMAT:
+            by = words[1] if len(words) > 1 else "an unknown version"
+            raise StateTooNew(
+                f"{path}: written in spool format {words[0]} by version {by};"
+                f" this is version {version}, which reads format {FORMAT}"
+            )
+    elif (path / "lanes").is_dir():
+        log.warning("the format file is damaged, taken as this program's", file=str(path / "format"), format=FORMAT)
+
+
+def _lock(path: Path) -> int:
+    fd = _lock_target(path)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise StateLocked(f"{path}: another agent works here{_holder(path)}") from None
+    try:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+    except OSError:
+        pass  # the number is for people; a read-only or full disk holds the lock as well
+    return fd
+
+
+def _lock_target(path: Path) -> int:
+    lock = path / "lock"
+    try:
+        return os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        # Read-only or full: an existing file, or the directory itself, can be locked too.
+        try:
+            return os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _holder(path: Path) -> str:
+    try:
+        pid = (path / "lock").read_text().strip()
+    except OSError:
+        return ""
+    return f" (process {pid})" if pid.isdigit() else ""
+
+
+def _instance(path: Path) -> str | None:
+    try:
+        text = (path / "instance").read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return None
+    return text if len(text) == 16 and all(digit in "0123456789abcdef" for digit in text) else None
+
+
+def _write_once(path: Path, text: str) -> None:
+    try:
+        if path.read_text(encoding="utf-8", errors="replace").split()[:1] == text.split()[:1]:
+            return
+    except FileNotFoundError:
+        pass
+    temporary = path.with_suffix(".new")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        if os.write(fd, text.encode()) != len(text):
+            raise OSError(f"{path}: short write")
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    temporary.rename(path)
+    sync_directory(path.parent)
