@@ -77,12 +77,12 @@ class Config:
     status: Status
     collectors: Mapping[str, CollectorTable]
     sinks: Mapping[str, SinkTable]
-    files: tuple[Path, ...] = ()
+    files: tuple[Path, ...] = field(default=(), compare=False)
     warnings: tuple[Problem, ...] = field(default=(), compare=False)
 
     @property
     def config_hash(self) -> str:
-        """The same for configurations that mean the same, secrets left out."""
+        """The same for configurations that mean the same but for their secrets; `==` looks at those too."""
         text = json.dumps(resolved(self), sort_keys=True, ensure_ascii=False, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -9,6 +9,7 @@ Places are paths of keys and positions, ("sinks", "lake", "timeout"), and stay v
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -110,16 +111,18 @@ def load(paths: Sequence[Path], environ: Mapping[str, str]) -> Document:
 
 
 def _expand_directories(paths: Sequence[Path], problems: list[Problem]) -> Iterator[Path]:
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for path in paths:
         files = [path]
-        if path.is_dir():
+        # os.path says no where Path.is_dir would raise: reading the file then says why.
+        if os.path.isdir(path):
             files = sorted(path.glob("*.toml"))
             if not files:
-                problems.append(Problem(str(path), "is a directory without any *.toml"))
+                problems.append(Problem(str(path), "is a directory without any *.toml that can be read"))
         for file in files:
-            if file.resolve() not in seen:
-                seen.add(file.resolve())
+            real = os.path.realpath(file)
+            if real not in seen:
+                seen.add(real)
                 yield file
 
 

@@ -103,7 +103,6 @@ async def run(config: Config, stop: asyncio.Event, beside: Beside) -> None:
                     table.plugin,
                     spool.cursors(name),
                     options=table.delivery,
-                    max_age=table.delivery.max_age or config.spool.max_age,
                     spool=spool,
                     stats=stats,
                     part=health.part("sink", name),

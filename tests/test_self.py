@@ -65,7 +65,7 @@ def test_counters_and_gauges_become_records_by_part_and_labels():
     stats.counter("agent_spool_bytes_total", "Bytes.", lane="all").add(2**60)
     stats.counter("agent_spool_frames_total", "Frames.", lane="few").add(1)
     stats.gauge("agent_delivery_lag_seconds", "Lag.", lambda: 0.25, sink="lake")
-    (emission,) = asyncio.run(collect(stats, 1))
+    (emission,) = asyncio.run(collect(stats, 1, options=Self()))
     found = records(emission)
     assert emission.origin == "me"
     assert abs(emission.received_ms - time.time() * 1000) < PATIENCE * 1000

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from agent import SPOOL_FORMAT, __version__
+
 # command -> the function, or the typer.Typer of a group of commands. `run` is there for the help:
 # agent/__main__.py starts it without typer and rich, which would cost memory for as long as it runs.
 COMMANDS = {
@@ -26,7 +28,15 @@ def app(arguments: Sequence[str] | None = None) -> None:
     main = typer.Typer(
         no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
     )
-    main.callback()(_about)
+
+    @main.callback()
+    def about(
+        version: bool = typer.Option(
+            False, "--version", help="Print the version and exit.", is_eager=True, callback=_print_version
+        ),
+    ) -> None:
+        """Forwards host metrics and MQTT messages through a durable spool to the clouds that want them."""
+
     asked = words[:1] if words and words[0] in COMMANDS else COMMANDS  # the help wants all of them
     for command in asked:
         module, _, name = COMMANDS[command].partition(":")
@@ -55,8 +65,10 @@ def app(arguments: Sequence[str] | None = None) -> None:
         sys.exit(code)
 
 
-def _about() -> None:
-    """Forwards host metrics and MQTT messages through a durable spool to the clouds that want them."""
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"telemetry-agent {__version__} (spool format {SPOOL_FORMAT})")
+        sys.exit(0)
 
 
 def _run() -> None:

@@ -29,7 +29,7 @@ def check(
         bool, typer.Option("--print", help="Print the whole configuration with every default, secrets as ***.")
     ] = False,
 ) -> None:
-    """Read the configuration, and say what it means or everything that is wrong with it (exit 78)."""
+    """Check the configuration. Says what it means, or everything that is wrong with it (exit 78)."""
     loaded = configuration.load(config or [configuration.DEFAULT_PATH])
     lines = toml.tables(configuration.resolved(loaded)) if show else summary(loaded)
     print("\n".join(lines).rstrip())

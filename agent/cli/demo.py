@@ -123,7 +123,7 @@ class Story:
                 with screen(console, title) as show:
                     fleet = await self._publish(sandbox, agent, stop, show)
                     await self._drain(sandbox, agent, fleet, show)
-        self._count(sandbox)
+        self.count(sandbox)
         return self.verdict(fleet, sandbox, console)
 
     async def _publish(self, sandbox: Sandbox, agent: Child, stop: asyncio.Event, show: Show) -> Fleet:
@@ -152,7 +152,7 @@ class Story:
     async def _look(self, sandbox: Sandbox, agent: Child, fleet: Fleet, show: Show, phase: str) -> None:
         """See how things stand, show it once a second, and pause until the next look."""
         self.status = await agent.status() or self.status
-        self._count(sandbox)
+        self.count(sandbox)
         seconds = time.monotonic() - self._began
         if self.outage and self.seconds / 4 <= seconds < self.seconds / 4 + self.outage:
             phase = "obsrv is down"
@@ -174,7 +174,8 @@ class Story:
             )
         await asyncio.sleep(0.1)
 
-    def _count(self, sandbox: Sandbox) -> None:
+    def count(self, sandbox: Sandbox) -> None:
+        """Look at what has been stored since the last time."""
         stored = sandbox.stored(DATASET)
         for item in stored[self._read :]:
             if item.id:  # host metrics have none
@@ -187,10 +188,11 @@ class Story:
         lost = len(fleet.acknowledged - self.stored)
         ledger = self.status.ledger
         gone = {name: ledger.get(key, 0) for name, key in _APART.items()}
+        hosts = self._read - len(self.stored) - self.twice
         apart = "  ".join(f"{name} {count}" for name, count in gone.items())
         lines = [
             f"devices   {len(fleet.acknowledged)} messages acknowledged to {fleet.devices} devices",
-            f"obsrv     {len(self.stored)} of them stored, {self.twice} twice; {self._read} records with the host metrics",
+            f"obsrv     {len(self.stored)} of them stored, {self.twice} twice; {hosts} records of host metrics stored",
             f"lost {lost}  {apart}",
         ]
         if sandbox.conflicts:

@@ -149,7 +149,7 @@ class Child:
         """Wait until it takes messages. Raises AgentEndedError where it does not within START seconds."""
         try:
             async with asyncio.timeout(START):
-                while (status := await self.status()) is None or status.collector != "up":
+                while (status := await self.status()) is None or status.collector != "up":  # noqa: ASYNC110 no event
                     await asyncio.sleep(0.05)
         except TimeoutError:
             tail = await asyncio.to_thread(self._tail)

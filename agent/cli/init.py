@@ -17,7 +17,7 @@ def init(
     minimal: Annotated[bool, typer.Option("--minimal", help="Only what is needed: host metrics, printed.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
 ) -> None:
-    """Write a configuration to start from, with every option there is and its default."""
+    """Write a configuration to start from. It holds every option there is, with its default."""
     from agent.cli.example import MINIMAL, example
 
     text = MINIMAL if minimal else example()

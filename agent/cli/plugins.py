@@ -15,7 +15,7 @@ from agent.plugins import KINDS, Role
 def plugins(
     kind: Annotated[str | None, typer.Argument(help="Show the options of this kind.")] = None,
 ) -> None:
-    """List the kinds of collectors and sinks, or the options of one."""
+    """List what can be read and sent to. With a kind, shows its options."""
     if kind is None:
         for role, kinds in KINDS.items():
             print(f"{role}:")

@@ -95,6 +95,11 @@ class Delivery:
         """How many records wait to be settled."""
         return queued(self._cursors)
 
+    @property
+    def in_flight(self) -> int:
+        """How many batches are on their way."""
+        return len(self._sending)
+
     async def run(self) -> None:
         """Work until cancelled."""
         async with AsyncExitStack() as stack:

@@ -73,7 +73,7 @@ class Verdict:
         # Since the last acceptance:
         self._refused = 0
         self._refused_alone = 0
-        self._ambiguous = 0
+        self._ambiguous: list[Piece] = []
         self._heard = 0  # at how many refusals alone a witness was heard
         self._patience = PATIENCE
         self._probes = 0  # failed ones, while refusing
@@ -187,7 +187,8 @@ class Verdict:
             for each in self.pool:
                 each.not_before = 0.0
         self.refusing, self.outage = False, None
-        self._refused = self._ambiguous = self._probes = self._heard = 0
+        self._refused = self._probes = self._heard = 0
+        self._ambiguous.clear()
         self._refused_alone = sum(each.accused for each in self.pool)
         if not any(each.isolating for each in self.pieces):
             self._patience = PATIENCE
@@ -226,8 +227,10 @@ class Verdict:
         if piece.strikes >= STRIKES:
             return self._blame(piece, now)
         piece.not_before = now + self._backoff.delay(piece.failures - 1, self._rng)
-        self._ambiguous += 1
-        if self._ambiguous >= max(2, self.in_flight):
+        self._ambiguous.append(piece)
+        enough = max(2, self.in_flight)
+        # Others fail too; or this one again and again, and there are no others to tell.
+        if len(set(self._ambiguous)) >= enough or len(self._ambiguous) >= 2 * enough:
             self._down(piece, error, now, self._backoff, ambiguous=True)
         return False
 

@@ -106,7 +106,11 @@ async def _live(device: Device, port: int, fleet: Fleet, stop: asyncio.Event, in
     await _pause(stop, device.rng.uniform(0.0, interval))
     while not stop.is_set():
         try:
-            async with aiomqtt.Client("127.0.0.1", port, identifier=device.name, timeout=ACKNOWLEDGED_WITHIN) as client:
+            async with (
+                aiomqtt.Client("127.0.0.1", port, identifier=device.name, timeout=ACKNOWLEDGED_WITHIN) as client,
+                asyncio.TaskGroup() as tasks,
+            ):
+                watch = tasks.create_task(_watch(client), name=f"{device.name} connection")
                 due = time.monotonic()
                 while not stop.is_set():
                     pending = pending or device.reading()
@@ -116,9 +120,16 @@ async def _live(device: Device, port: int, fleet: Fleet, stop: asyncio.Event, in
                     pending = None
                     due = max(due + interval, time.monotonic() - 1.0)  # catches up, but not on more than a second
                     await _pause(stop, due - time.monotonic())
-        except aiomqtt.MqttError:
+                watch.cancel()
+        except* aiomqtt.MqttError:
             fleet.reconnects += 1
             await _pause(stop, 0.5)
+
+
+async def _watch(client: aiomqtt.Client) -> None:
+    """Fail as soon as the connection is cut: a publish alone would wait for its acknowledgement until it times out."""
+    async for _ in client.messages:
+        pass
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

@@ -14,7 +14,7 @@ import structlog
 from agent import SPOOL_FORMAT, __version__, supervisor
 from agent.config import Config, load
 from agent.errors import ConfigError
-from agent.service import systemd
+from agent.service import overview, systemd
 from agent.service.exits import Exit
 from agent.service.logs import secrets_in, setup_logging
 from agent.service.process import Signals, serve
@@ -75,7 +75,7 @@ async def _one_life(config: Config, paths: Sequence[Path], asked: Signals) -> Co
                 log.error("not reloaded, the former configuration stays", problems=len(error.problems))
                 systemd.ready("running; the last reload was refused, see the log")
                 continue
-            if after.config_hash == config.config_hash:
+            if after == config:  # the hash leaves secrets out
                 log.info("reloaded, nothing has changed", config=config.config_hash[:12])
                 systemd.ready()
                 continue
@@ -110,7 +110,7 @@ async def _beside(running: Running) -> AsyncIterator[None]:
             from agent.status.server import serve
 
             host, port = config.status.address
-            view = supervisor.view(running, started, watchdog)
+            view = overview.view(running, started, watchdog)
             await stack.enter_async_context(serve(pages(view), host, port, names=config.status.host_names))
         tasks = [asyncio.create_task(watchdog.run()), asyncio.create_task(_tell_systemd(running))]
         stack.callback(lambda: [task.cancel() for task in tasks])
@@ -128,7 +128,7 @@ async def _beside(running: Running) -> AsyncIterator[None]:
         systemd.ready(_summary(running))
         yield
     await asyncio.gather(*tasks, return_exceptions=True)
-    log.info("stopped", queued=sum(sink["queued"] for sink in supervisor.sinks(running).values()))
+    log.info("stopped", queued=overview.queued(running))
 
 
 async def _tell_systemd(running: Running) -> None:
@@ -144,5 +144,4 @@ def _summary(running: Running) -> str:
         for part in running.health.parts.values()
         if part.state != "up"
     ]
-    queued = sum(sink["queued"] for sink in supervisor.sinks(running).values())
-    return f"{queued} records wait; " + ("; ".join(unmet) if unmet else "everything is up")
+    return f"{overview.queued(running)} records wait; " + ("; ".join(unmet) if unmet else "everything is up")

@@ -15,7 +15,7 @@ import shutil
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, TypeVar
@@ -95,7 +95,8 @@ class File:
                 if self.fsync:
                     os.fsync(file.fileno())
             except OSError:
-                file.truncate(end)
+                with suppress(OSError):  # then the part is a torn line for the next try
+                    file.truncate(end)
                 raise
         if self.fsync and end == 0:
             _sync(self.path.parent)

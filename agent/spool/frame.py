@@ -41,7 +41,7 @@ class Header(NamedTuple):
     segment: int  # the id of the segment it was written to
     group: int  # number of the group commit, over all lanes and starts
     base: int  # lane-wide index of its first record
-    count: int
+    records: int
     origin_bytes: int
     packets_bytes: int
     hashes_bytes: int
@@ -57,12 +57,12 @@ class Header(NamedTuple):
     @property
     def end(self) -> int:
         """The index after its last record."""
-        return self.base + self.count
+        return self.base + self.records
 
     @property
     def columns_bytes(self) -> int:
         """Bytes between header and body."""
-        return self.origin_bytes + 4 * self.count + self.packets_bytes + self.hashes_bytes + self.more_bytes
+        return self.origin_bytes + 4 * self.records + self.packets_bytes + self.hashes_bytes + self.more_bytes
 
     @property
     def size(self) -> int:
@@ -158,10 +158,10 @@ def parse(data: bytes | memoryview, segment: int | None = None) -> Header | None
     ):
         return None
     sound = (
-        header.count > 0
-        and header.packets_bytes in (0, 2 * header.count)
-        and header.hashes_bytes in (0, 8 * header.count)
-        and header.body_bytes >= header.count - 1
+        header.records > 0
+        and header.packets_bytes in (0, 2 * header.records)
+        and header.hashes_bytes in (0, 8 * header.records)
+        and header.body_bytes >= header.records - 1
     )
     return header if sound else None
 
@@ -179,14 +179,14 @@ def origin_of(header: Header, payload: bytes | memoryview) -> str:
 def lengths_of(header: Header, payload: bytes | memoryview) -> array[int]:
     """The bytes of each record."""
     start = header.origin_bytes
-    return _column("I", payload[start : start + 4 * header.count])
+    return _column("I", payload[start : start + 4 * header.records])
 
 
 def claims_of(header: Header, payload: bytes | memoryview) -> tuple[array[int], array[int]] | None:
     """The packet id and payload hash of each record, where the frame has them."""
     if not header.packets_bytes or not header.hashes_bytes:
         return None
-    start = header.origin_bytes + 4 * header.count
+    start = header.origin_bytes + 4 * header.records
     middle = start + header.packets_bytes
     return _column("H", payload[start:middle]), _column("Q", payload[middle : middle + header.hashes_bytes])
 

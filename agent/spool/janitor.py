@@ -40,6 +40,7 @@ class Janitor:
     lanes: dict[str, Lane]
     cursors: dict[str, list[Cursor]]  # by lane
     heads: dict[str, Mark]  # by lane
+    wanted: frozenset[str]  # lanes that are written to
     settings: Settings
     state: StateDirectory
     keeper: Keeper
@@ -90,6 +91,7 @@ class Janitor:
             await self.keeper.sync()
         except OSError as error:
             log.error("cursors may fall back in a power cut", reason=str(error))
+        await self._abandon_retired()
         await self.write_heads()
         self._say_evicted()
 
@@ -108,7 +110,9 @@ class Janitor:
             group=group,
             claims_from=claims_from,
             acked=dict(acked),
-            cursors={one.sink: (one.start, one.saved) for one in self.cursors.get(name, []) if one.mark.value is not None},
+            cursors={
+                one.sink: (one.start, one.saved) for one in self.cursors.get(name, []) if one.mark.value is not None
+            },
         )
         if not lane.directory.is_dir() or self._written.get(name) == head:
             return True
@@ -116,6 +120,33 @@ class Janitor:
         if written:
             self._written[name] = head
         return written
+
+    async def remove(self, cursor: Cursor) -> None:
+        """A cursor goes; its lane with it when nobody reads or writes that any more."""
+        lane = cursor.lane
+        self.cursors[lane.name].remove(cursor)
+        # First out of the mark: a cursor that is named there and has no file went behind our back.
+        await self._write_head(lane.name)
+        await self.keeper.call(cursor.mark.remove)
+        if self.cursors[lane.name] or lane.name in self.wanted:
+            return
+        for segment in lane.segments:
+            await self.keeper.call(self._delete, segment)
+        await self.keeper.call(self.heads[lane.name].remove)
+        await self.keeper.call(lane.directory.rmdir)
+        del self.lanes[lane.name], self.cursors[lane.name], self.heads[lane.name]
+
+    async def _abandon_retired(self) -> None:
+        now = self.clock.now()
+        for cursor in self._all():
+            since = cursor.retired_ms
+            if since is None or now - since < self.settings.retire_after * 1000:
+                continue
+            end = cursor.lane.head if cursor.end is None else cursor.end
+            count = cursor.give_up(end, State.ABANDONED)
+            log.error("records of a removed sink are abandoned", sink=cursor.sink, records=count)
+            if await cursor.begin_save():
+                await self.remove(cursor)
 
     async def _make_room(self) -> None:
         await self._delete_settled()
@@ -178,7 +209,9 @@ class Janitor:
         """Delete the segments that every cursor is past; whether there were any."""
         deleted = False
         for name, lane in list(self.lanes.items()):
-            floor = min((cursor.durable for cursor in self.cursors.get(name, [])), default=lane.head)
+            readers = self.cursors.get(name, [])
+            # Nobody's lane (its cursors went behind our back) stays until the room is needed.
+            floor = min((cursor.durable for cursor in readers), default=lane.evicted)
             done: list[Segment] = []
             for segment in lane.segments:
                 if segment is lane.active or lane.end_of(segment) > floor:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -24,7 +26,9 @@ REMEMBERED = 4096  # letters whose second copy, from a retry after a crash, is l
 class Letters:
     """Appends to the files and drops the oldest. Every method blocks; one thread at a time."""
 
-    def __init__(self, directory: Path, *, max_bytes: int, max_age: float, sync: bool, now: Callable[[], float]) -> None:
+    def __init__(
+        self, directory: Path, *, max_bytes: int, max_age: float, sync: bool, now: Callable[[], float]
+    ) -> None:
         self._directory = directory
         self._max_bytes = max_bytes
         self._max_age = max_age
@@ -137,7 +141,7 @@ class Letters:
         value = {"first": self._first, "next": self._next, "at": self._at, "dropped": dict(self.dropped)}
         self._mark.write(value, sync=self._sync)
 
-    def _remember(self, letter: dict[str, object]) -> bool:
+    def _remember(self, letter: dict[str, Any]) -> bool:
         if letter.get("id") is None:
             return True
         key = (str(letter["id"]), str(letter.get("sink")))
@@ -154,15 +158,46 @@ def files(directory: Path) -> list[Path]:
     return sorted(path for path in directory.glob("*.ndjson") if path.stem.isdigit())
 
 
-def read(path: Path) -> Iterator[dict[str, object]]:
-    """The letters of one file; lines that are none are left out."""
-    for line in path.read_bytes().splitlines():
-        letter = parsed(line)
-        if letter is not None:
-            yield letter
+@dataclass(slots=True)
+class Found:
+    """What stands in the directory, for whoever only looks."""
+
+    letters: list[dict[str, Any]] = field(default_factory=list)
+    dropped: Counter[str] = field(default_factory=Counter)
+    at: int = 0  # the dead lane is done up to here
+    gaps: list[str] = field(default_factory=list)
 
 
-def parsed(line: bytes) -> dict[str, object] | None:
+def look(directory: Path) -> Found:
+    """Read everything and change nothing."""
+    out = Found()
+    first, following = 0, 0
+    mark = Mark(directory / "counts")
+    try:
+        if mark.load() and mark.value is not None:
+            first, following, out.at = int(mark.value["first"]), int(mark.value["next"]), int(mark.value["at"])
+            out.dropped = Counter(mark.value["dropped"])
+        else:
+            out.gaps.append("counts: damaged")
+    except FileNotFoundError:
+        pass
+    expected = first
+    for path in files(directory):
+        for line in path.read_bytes().splitlines():
+            letter = parsed(line)
+            if letter is None or letter["seq"] < first:
+                continue
+            if letter["seq"] > expected:
+                out.gaps.append(f"{path.name}: letters {expected} to {letter['seq'] - 1} are gone")
+            expected = letter["seq"] + 1
+            out.at = max(out.at, letter["at"] + 1)
+            out.letters.append(letter)
+    if expected < following:
+        out.gaps.append(f"letters {expected} to {following - 1} are gone")
+    return out
+
+
+def parsed(line: bytes) -> dict[str, Any] | None:
     """A line as a letter; None where it is none."""
     try:
         value = orjson.loads(line)

@@ -22,7 +22,9 @@ SLOT_BYTES = 4096
 VERSION = 1
 MAGIC = b"\xf6\x00TAmrk\n"
 
-_HEADER = struct.Struct("<8sIIQI")  # magic, version, length of the text, generation, CRC of what comes before and of the text
+_HEADER = struct.Struct(
+    "<8sIIQI"
+)  # magic, version, length of the text, generation, CRC of what comes before and of the text
 _BEFORE_CRC = struct.Struct("<8sIIQ")
 
 

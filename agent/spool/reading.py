@@ -112,9 +112,7 @@ def read_run(
                 break
     if not bodies:
         return limit
-    return Run(
-        segment.id, at, b",".join(bodies), lengths, ages.oldest, ages.newest, ages.offset, ages.ageless
-    )
+    return Run(segment.id, at, b",".join(bodies), lengths, ages.oldest, ages.newest, ages.offset, ages.ageless)
 
 
 def _fitting(lengths: array[int], records: int, size: int, whole: int) -> int:

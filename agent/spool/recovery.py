@@ -7,26 +7,22 @@ them shows when it is read. Nothing is written here but the moving aside of what
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-import structlog
-
 from agent.spool import head as heads
 from agent.spool import segment as segments
 from agent.spool.cursor import Kept, kept
-from agent.spool.frame import Header, claims_of, is_whole, origin_of
+from agent.spool.frame import Header, claims_of, is_whole, lengths_of, origin_of
 from agent.spool.head import Head
 from agent.spool.mark import Mark
 from agent.spool.reading import opened
 from agent.spool.scan import Window, payload, walk
 from agent.spool.segment import Segment
 
-log = structlog.get_logger()
-
-SetAside = Callable[[Path], None]
+Trouble = Callable[[Path, str, bool], None]  # which file, what is wrong, whether it is to be set aside
 
 
 @dataclass(slots=True)
@@ -35,11 +31,11 @@ class FoundLane:
 
     name: str
     directory: Path
+    mark: Mark  # the head mark
     segments: list[Segment] = field(default_factory=list)
     end: int = 0  # the index after the last record that can be read
     group: int = 0
     head: Head = field(default_factory=Head)
-    mark: Mark | None = None
     cursors: dict[str, tuple[Mark, Kept | None]] = field(default_factory=dict)
 
     @property
@@ -55,56 +51,69 @@ def file_name(name: str) -> str:
     return quote(name, safe="@+=, ").replace(".", "%2E")
 
 
-def lanes(directory: Path, set_aside: SetAside) -> dict[str, FoundLane]:
+def name_of(path: Path) -> str:
+    """The sink or lane that a file is named for."""
+    return unquote(path.stem)
+
+
+def lanes(directory: Path, trouble: Trouble) -> dict[str, FoundLane]:
     """Every lane under `lanes/`."""
     try:
         places = sorted(place for place in directory.iterdir() if place.is_dir())
     except FileNotFoundError:
         return {}
-    found = [lane(place, set_aside) for place in places]
+    found = [lane(place, trouble) for place in places]
     return {one.name: one for one in found}
 
 
-def lane(directory: Path, set_aside: SetAside) -> FoundLane:
+def lane(directory: Path, trouble: Trouble) -> FoundLane:
     """One lane."""
-    out = FoundLane(unquote(directory.name), directory)
+    out = FoundLane(unquote(directory.name), directory, heads.mark_of(directory))
+    _load_head(out, trouble)
     for path in sorted(directory.iterdir()):
-        if path.suffix == ".seg":
-            try:
+        try:
+            if path.suffix == ".seg":
                 one = segments.found(path)
-            except OSError as error:
-                log.error("segment cannot be read", file=str(path), reason=str(error))
-                continue
-            if one is None:
-                set_aside(path)
-            else:
-                out.segments.append(one)
-        elif path.suffix == ".cursor":
-            mark = Mark(path)
-            value = kept(mark.value) if mark.load() and mark.value is not None else None
-            if value is None:
-                log.error("cursor is damaged", file=str(path))
-                set_aside(path)
-                mark = Mark(path)
-            out.cursors[unquote(path.stem)] = (mark, value)
-        elif path.name == heads.NAME:
-            out.mark = heads.mark_of(directory)
-            known = heads.decoded(out.mark.value) if out.mark.load() and out.mark.value is not None else None
-            if known is None:
-                log.error("head mark is damaged", file=str(path))
-                set_aside(path)
-                out.mark = None
-            else:
-                out.head = known
-    out.mark = out.mark or heads.mark_of(directory)
+                if one is None:
+                    trouble(path, "no segment by its name", True)
+                else:
+                    out.segments.append(one)
+            elif path.suffix == ".cursor":
+                out.cursors[name_of(path)] = _cursor(path, trouble)
+        except OSError as error:
+            trouble(path, f"cannot be read: {error.strerror or error}", False)
     # Of two that begin at the same record, the one written later is the one that counts.
     out.segments.sort(key=lambda one: (one.base, one.group))
     out.group = max([out.head.group, *(one.group for one in out.segments)])
-    _find_end(out)
+    _find_end(out, trouble)
     return out
 
 
-def _find_end(out: FoundLane) -> None:
+def _load_head(out: FoundLane, trouble: Trouble) -> None:
+    try:
+        known = heads.decoded(out.mark.value) if out.mark.load() and out.mark.value is not None else None
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        trouble(out.mark.path, f"cannot be read: {error.strerror or error}", False)
+        return
+    if known is None:
+        trouble(out.mark.path, "head mark is damaged", True)
+        out.mark = heads.mark_of(out.directory)
+    else:
+        out.head = known
+
+
+def _cursor(path: Path, trouble: Trouble) -> tuple[Mark, Kept | None]:
+    mark = Mark(path)
+    value = kept(mark.value) if mark.load() and mark.value is not None else None
+    if value is None:
+        trouble(path, "cursor is damaged", True)
+        mark = Mark(path)
+    return mark, value
+
+
+def _find_end(out: FoundLane, trouble: Trouble) -> None:
     for one in reversed(out.segments):
         end = one.base
         try:
@@ -113,18 +122,17 @@ def _find_end(out: FoundLane) -> None:
                     end = header.end
                     out.group = max(out.group, header.group)
         except OSError as error:
-            log.error("segment cannot be read", file=str(one.path), reason=str(error))
+            trouble(one.path, f"cannot be read: {error.strerror or error}", False)
         out.end = max(out.end, end)
         if end > one.base:
             break
     # A segment that goes is first no longer named here: this one went behind our back.
     if out.head.segment and all(one.id != out.head.segment for one in out.segments):
-        log.error(
-            "the segment last written to is gone; beyond what cursors and head mark name the loss is unknown,"
-            " at most one segment",
-            lane=out.name,
-            segment=f"{out.head.segment:016x}",
+        text = (
+            f"the segment last written to, {out.head.segment:016x}, is gone: beyond what cursors and head mark"
+            " name the loss is unknown, at most one segment"
         )
+        trouble(out.directory, text, False)
 
 
 def frames(segment: Segment) -> Iterator[tuple[Header, memoryview | None]]:
@@ -136,18 +144,23 @@ def frames(segment: Segment) -> Iterator[tuple[Header, memoryview | None]]:
             yield header, text if is_whole(header, text) else None
 
 
-def unacked(found: dict[str, FoundLane]) -> dict[str, dict[int, int]]:
+def records(header: Header, text: memoryview) -> list[bytes]:
+    """The records of a frame, each by itself."""
+    body = bytes(text[header.columns_bytes :])
+    out, start = [], 0
+    for length in lengths_of(header, text):
+        out.append(body[start : start + length])
+        start += length + 1
+    return out
+
+
+def unacked(found: Mapping[str, FoundLane], floor: int, acked: Mapping[str, int]) -> dict[str, dict[int, int]]:
     """
-    For each origin: packet id -> payload hash of what is stored and was not known to be acknowledged.
+    For each origin: packet id -> payload hash of what was stored after what it has confirmed.
 
     Brokers use packet ids again: the last occurrence counts. What follows damage within one commit is
     not believed, because the lost part may have belonged to the same message.
     """
-    floor = max((one.head.claims_from for one in found.values()), default=0)
-    acked: dict[str, int] = {}
-    for one in found.values():
-        for origin, group in one.head.acked.items():
-            acked[origin] = max(acked.get(origin, 0), group)
     out: dict[str, dict[int, tuple[int, int]]] = {}
     for one in found.values():
         for place, segment in enumerate(one.segments):
@@ -166,9 +179,7 @@ def unacked(found: dict[str, FoundLane]) -> dict[str, dict[int, int]]:
                 for packet, digest in zip(*claims, strict=True):
                     if packet and known.get(packet, (0, 0))[0] <= header.group:
                         known[packet] = (header.group, digest)
-    return {
-        origin: {packet: digest for packet, (_, digest) in known.items()} for origin, known in out.items()
-    }
+    return {origin: {packet: digest for packet, (_, digest) in known.items()} for origin, known in out.items()}
 
 
 def _believed(segment: Segment, limit: int) -> Iterator[tuple[Header, memoryview]]:

@@ -56,9 +56,7 @@ def restore(readers: Sequence[Reader], found: Iterable[FoundLane]) -> None:
             lane.cursors[sink] = (mark, Kept(sink, (), position, position, None, None, Ledger(), 0, None, []))
 
 
-def cursors(
-    reader: Reader, lanes: dict[str, Lane], found: dict[str, FoundLane], write: Write
-) -> list[Cursor]:
+def cursors(reader: Reader, lanes: dict[str, Lane], found: dict[str, FoundLane], write: Write) -> list[Cursor]:
     """The cursors of a sink: those in lanes it no longer reads from first, its own last."""
     former = [
         _former(reader, lanes[name], *lane.cursors[reader.sink], write)

@@ -44,7 +44,7 @@ _RETRY_SECONDS = 5.0
 BEAT_SECONDS = 60.0  # a sync on a dying disk may take long; longer than this is a hang
 
 
-class _Stopped(Exception):
+class _StoppedError(Exception):
     """The spool closes while the disk takes nothing."""
 
 
@@ -67,6 +67,7 @@ class Report:
     closed: Callable[[str | None], None]  # why nothing can be stored; None: it can again
     crowded: Callable[[bool], None]  # over a limit; True: it is the disk that runs out
     sealed: Callable[[], None]
+    answer: Callable[[], None]  # to `ask`
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -86,6 +87,7 @@ class Writer:
     _wake: threading.Event = field(default_factory=threading.Event)
     _active: dict[str, Active] = field(default_factory=dict)
     _stopping: bool = False
+    _asked: bool = False
     _synced: float = 0.0
 
     def append(self, job: Job) -> None:
@@ -96,6 +98,11 @@ class Writer:
         """Look again: room has come free, a segment is to be sealed, or the disk may be back."""
         self._wake.set()
         self._queue.put(None)
+
+    def ask(self) -> None:
+        """Have it answer, whatever it waits for; a thread that hangs does not."""
+        self._asked = True
+        self.kick()
 
     def stop(self) -> None:
         """Write what has been appended, then end; while the disk takes nothing, end at once."""
@@ -111,8 +118,12 @@ class Writer:
                 if jobs:
                     self._commit(jobs)
                 self._chores()
-        except _Stopped:
+        except _StoppedError:
             pass
+        except Exception:
+            # A bug. Nothing more is acknowledged, and the watchdog misses the beat.
+            log.exception("the spool's writer failed")
+            self._close("the writer failed, see the log")
         finally:
             for lane in self.lanes.values():
                 self._seal(lane)
@@ -151,7 +162,7 @@ class Writer:
         for name in sorted(parts):
             heads[name] = self._write(self.lanes[name], drafts(parts[name], self.clock))
         self._tell(self.report.durable, jobs, heads, self.group)
-        self.beat(BEAT_SECONDS)
+        self._alive()
 
     def _write(self, lane: Lane, work: list[Draft]) -> int:
         failures = 0
@@ -309,20 +320,20 @@ class Writer:
 
     def _rest(self, seconds: float) -> None:
         """Wait, with the group in hand, for a kick."""
-        self.beat(BEAT_SECONDS)
+        self._alive()
         if self._stopping:
-            raise _Stopped
+            raise _StoppedError
         self._wake.wait(seconds)
         self._wake.clear()
         if self._stopping:
-            raise _Stopped
+            raise _StoppedError
         for lane in self.lanes.values():
             if lane.seal:
                 self._seal(lane)
 
     def _chores(self) -> None:
         """What is due between two groups."""
-        self.beat(BEAT_SECONDS)
+        self._alive()
         self._wake.clear()
         for lane in list(self.lanes.values()):
             if lane.seal:
@@ -349,6 +360,12 @@ class Writer:
                 log.error("records may be lost in a power cut", lane=name, reason=str(error))
                 active.unsynced = False
                 self._seal(self.lanes[name])
+
+    def _alive(self) -> None:
+        self.beat(BEAT_SECONDS)
+        if self._asked:
+            self._asked = False
+            self._tell(self.report.answer)
 
     def _close(self, reason: str) -> None:
         if self.closed is None:

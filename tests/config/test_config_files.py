@@ -73,6 +73,17 @@ def test_a_file_named_twice_is_read_once(folder: Path) -> None:
     assert load([Path("conf.d"), Path("conf.d/a.toml"), folder / "conf.d/a.toml"], {}).files == (Path("conf.d/a.toml"),)
 
 
+def test_links_that_lead_nowhere_are_mistakes(folder: Path) -> None:
+    Path("loop.toml").symlink_to("loop.toml")
+    Path("conf.d/gone.toml").symlink_to("nowhere")
+    with pytest.raises(ConfigError) as refused:
+        load([Path("loop.toml"), Path("conf.d")], {})
+    assert list(map(str, refused.value.problems)) == [
+        "loop.toml: cannot be read: Too many levels of symbolic links",
+        "conf.d/gone.toml: cannot be read: No such file or directory",
+    ]
+
+
 def test_relative_paths_are_relative_to_their_file(folder: Path) -> None:
     Path("conf.d/a.toml").write_text("[spool]\ndirectory = 'state'\n" + HOST + OUT)
     assert load([Path("conf.d")], {}).spool.directory == Path("conf.d/state")

@@ -118,7 +118,7 @@ class Post:
 
     kind: ClassVar[str] = "post"
     port: int
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     timeout: float = 20.0
 
     def encode(self, run: Run) -> bytes:

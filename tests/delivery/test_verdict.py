@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from agent.delivery.verdict import LONGEST_PAUSE, Verdict
 from agent.errors import AuthExpired, Rejected, Retryable, Throttled, TooLarge
 from agent.spool import Cursor, Plan, State
 
-NOBODY = cast(Cursor, None)  # the verdict never looks at it
+NOBODY = cast("Cursor", None)  # the verdict never looks at it
 REFUSED = Rejected("no", status=400)
 BROKEN = Retryable("broken", status=500, ambiguous=True)
 
@@ -246,7 +247,7 @@ def test_ambiguous_failures_of_everything_are_an_outage_and_blame_nobody() -> No
         assert not verdict.ambiguous(each, BROKEN, made.now)
     assert verdict.standing == "down"
     assert len(verdict.pieces) < 10
-    assert max(b - a for a, b in zip(tries, tries[1:], strict=False)) <= 60.1
+    assert max(b - a for a, b in itertools.pairwise(tries)) <= 60.1
     assert len(tries) < 86_400 / 20
     made.run(lambda: len(made.taken) == 200)
     assert not made.convicted

@@ -50,3 +50,8 @@ async def until(condition: Callable[[], object], *, within: float = 60.0, step: 
 async def soon(work: Awaitable[T], within: float = 60.0) -> T:
     async with asyncio.timeout(within):
         return await work
+
+
+async def later(seconds: float) -> None:
+    """Let the loop's time pass."""
+    await asyncio.sleep(seconds)

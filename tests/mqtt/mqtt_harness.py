@@ -169,7 +169,8 @@ class Publisher:
         )
         if "username" in options:
             self._client.username_pw_set(options["username"], options["password"])
-        self._client.max_inflight_messages_set(1000)
+        # Mosquitto takes 20 at a time from a device, and of QoS 2 forgets what comes beyond.
+        self._client.max_inflight_messages_set(20)
         connected = threading.Event()
         self._client.on_connect = lambda *_: connected.set()
         self._client.connect("127.0.0.1", port)

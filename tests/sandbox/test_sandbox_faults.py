@@ -178,3 +178,24 @@ def test_a_client_that_asks_before_it_sends_its_body_is_told_to_go_on() -> None:
 
     said = asyncio.run(main())
     assert said.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK")
+
+
+def test_an_idle_connection_is_closed_by_the_far_side() -> None:
+    def talk(port: int) -> tuple[bytes, float]:
+        body = envelope("m", [{"uid": "a"}])
+        head = (
+            f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            connection.sendall(head.encode() + body)
+            connection.recv(1000)
+            began = time.monotonic()
+            return connection.recv(1000), time.monotonic() - began
+
+    async def main() -> tuple[bytes, float]:
+        async with Sandbox.open([LAKE], keep_alive=0.3) as sandbox:
+            return await asyncio.to_thread(talk, sandbox.port)
+
+    rest, after = asyncio.run(main())
+    assert rest == b""
+    assert 0.2 < after < 5.0

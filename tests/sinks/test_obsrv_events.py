@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.errors import BadPayload, TooLarge, Unfit
+from agent.record import middle
 from agent.sinks.obsrv import Obsrv
 from agent.sinks.obsrv import sink as module
-from agent.sinks.obsrv.shapes import cut, host_of, members, time_as, with_missing
+from agent.sinks.obsrv.shapes import Key, cut, fields_of, host_of, members, time_as, time_of, with_missing
 
 TS = 1700000000123
 
@@ -114,7 +115,9 @@ def test_flat_can_have_other_names_for_time_and_host_and_another_separator() -> 
 def test_flat_loses_nothing_where_names_clash() -> None:
     sink = obsrv(shape="flat", id_key="id")
     fields = b'{"ts":"f","source":"f","site":"f","a_b":1,"a":{"b":2},"fields_a_b":3,"id":"own"}'
-    assert event(sink, fields, site="t", ts="t") == {
+    text = b'{"ts":%d%b%b}' % (TS, middle("mqtt.plant", {"site": "t", "ts": "t"}), fields)
+    (found,) = events(sink, text)
+    assert found == {
         "ts": TS,
         "source": "mqtt.plant",
         "site": "t",
@@ -303,17 +306,17 @@ payloads = st.dictionaries(
 def test_any_record_comes_apart_where_it_was_joined(
     source: str, tags: dict[str, str], fields: dict[str, Any], ascii_only: bool
 ) -> None:
-    from agent.record import middle
-
     payload = json.dumps(fields, ensure_ascii=ascii_only).encode()
-    parts = cut(b'{"ts":%d%b%b}' % (TS, middle(source, tags), payload))
+    text = b'{"ts":%d%b%b}' % (TS, middle(source, tags), payload)
+    parts = cut(text)
+    assert (time_of(text), fields_of(text)) == (parts.ts, parts.fields)
     assert (parts.ts, json.loads(parts.source), json.loads(parts.tags), parts.fields) == (
         b"1700000000123", source, tags, payload,
     )  # fmt: skip
-    host = host_of(parts.tags)
+    host = host_of(text)
     assert (json.loads(host) if host else None) == tags.get("host")
     assert {name: json.loads(value) for name, value in members(parts.fields).items()} == fields
-    added = json.loads(with_missing(parts.fields, [("host", b'"ours"'), ("\\", b"1")]))
+    added = json.loads(with_missing(parts.fields, [(Key("host", b'"host"'), b'"ours"'), (Key("\\", rb'"\\"'), b"1")]))
     assert added == {"host": "ours", "\\": 1} | fields
 
 
@@ -324,8 +327,6 @@ def test_flat_keeps_every_leaf_whatever_the_names(tags: dict[str, str], fields: 
         if isinstance(value, dict) and value:
             return [leaf for item in value.values() for leaf in leaves(item)]
         return [value]
-
-    from agent.record import middle
 
     text = b'{"ts":%d%b%b}' % (TS, middle("s", tags), json.dumps(fields).encode())
     flat = json.loads(obsrv(shape="flat", separator=separator).encode(run_of([text])))

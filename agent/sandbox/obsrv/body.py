@@ -82,7 +82,8 @@ def _charset(parameters: str) -> str:
 
 
 def _decode(plain: bytes, charset: str) -> str:
-    if charset in ("utf-16", "utf-32") and not plain.startswith((codecs.BOM_UTF16_BE, codecs.BOM_UTF16_LE)):
+    marks = {"utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE), "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)}
+    if charset in marks and not plain.startswith(marks[charset]):
         charset += "-le"
     try:
         return plain.decode(charset, "replace").removeprefix("\ufeff")

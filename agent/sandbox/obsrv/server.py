@@ -63,18 +63,19 @@ class Sandbox:
         port: int = 0,
         journal: Path | None = None,
         id_keys: Iterable[str] = ("uid", "fields.uid", "id"),
+        keep_alive: float = 5.0,
         **options: Any,
     ) -> AsyncIterator[Sandbox]:
         """
         Serve on a loopback port (0: any) until left.
 
-        `journal`: append the books to that file. `id_keys`: where an event's own id stands. Further options are
-        those of `State`: rbac, body_limit, max_message, publishes.
+        `journal`: append the books to that file. `id_keys`: where an event's own id stands. `keep_alive`: seconds
+        after which an idle connection is closed, Obsrv's 5 unless told. Further options are those of `State`: rbac,
+        body_limit, max_message, publishes.
         """
         state = State(catalogue=Catalogue(datasets), ledger=Ledger(id_keys=id_keys, journal=journal), **options)
         sandbox = cls(state)
-        # Obsrv closes idle connections after 5 s: whoever keeps them longer is to meet that here.
-        server = web.Server(sandbox._serve, auto_decompress=False, keepalive_timeout=5.0, access_log=None)
+        server = web.Server(sandbox._serve, auto_decompress=False, keepalive_timeout=keep_alive, access_log=None)
         runner = web.ServerRunner(server, shutdown_timeout=0.5)
         await runner.setup()
         try:

@@ -26,7 +26,7 @@ async def read(request: web.BaseRequest, limit: int) -> tuple[bytes, int, int]:
 
 def response(answer: Answer) -> web.Response:
     """An answer as a whole."""
-    headers = {"Content-Type": answer.content_type, "X-Powered-By": "Express", **answer.headers}
+    headers = {"Content-Type": answer.content_type, "Keep-Alive": "timeout=5", **answer.headers}
     return web.Response(status=answer.status, body=answer.body, headers=headers)
 
 

@@ -55,9 +55,24 @@ def time_as(ts: bytes, format: TimeFormat) -> bytes:
     return b'"%b"' % moment.isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()
 
 
-def host_of(tags: bytes) -> bytes | None:
-    """The tag `host`, as JSON."""
-    found = _HOST.search(tags)
+def key_of(name: str | None) -> Key | None:
+    """The key of that name, where there is one."""
+    return Key(name, name_of(name)) if name else None
+
+
+def fields_of(record: bytes) -> bytes:
+    """A record's fields, as JSON."""
+    return record[record.index(b'},"fields":') + 11 : -1]
+
+
+def time_of(record: bytes) -> bytes:
+    """A record's time, epoch milliseconds."""
+    return record[6 : record.index(b",")]
+
+
+def host_of(record: bytes) -> bytes | None:
+    """A record's tag `host`, as JSON."""
+    found = _HOST.search(record, 0, record.index(b'},"fields":') + 1)
     return found[1] if found else None
 
 
@@ -78,7 +93,14 @@ def name_of(name: str) -> bytes:
         return json.dumps(name).encode()
 
 
-def with_missing(json_object: bytes, additions: list[tuple[str, bytes]]) -> bytes:
+class Key(NamedTuple):
+    """A key that the operator has named, as text and as JSON."""
+
+    text: str
+    json: bytes
+
+
+def with_missing(json_object: bytes, additions: list[tuple[Key, bytes]]) -> bytes:
     """
     The object with these members in front, but for those it has already: what a device says, wins.
 
@@ -86,13 +108,12 @@ def with_missing(json_object: bytes, additions: list[tuple[str, bytes]]) -> byte
     """
     present: dict[str, bytes] | None = None
     added = []
-    for name, value in additions:
-        quoted = name_of(name)
-        if quoted in json_object:
+    for key, value in additions:
+        if key.json in json_object:
             present = members(json_object) if present is None else present
-            if name in present:
+            if key.text in present:
                 continue
-        added.append(quoted + b":" + value)
+        added.append(key.json + b":" + value)
     rest = json_object[1:].lstrip()
     if not added:
         return json_object

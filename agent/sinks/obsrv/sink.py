@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -23,7 +23,18 @@ from agent.record import Run, record_id
 from agent.schema import Duration, Secret, option
 from agent.sinks.obsrv.answers import verdict
 from agent.sinks.obsrv.integers import exact_integers
-from agent.sinks.obsrv.shapes import Flat, TimeFormat, cut, host_of, time_as, with_missing
+from agent.sinks.obsrv.shapes import (
+    Flat,
+    Key,
+    TimeFormat,
+    cut,
+    fields_of,
+    host_of,
+    key_of,
+    time_as,
+    time_of,
+    with_missing,
+)
 
 try:
     from isal.isal_zlib import compress as _compress  # a fifteenth of zlib's cost, the same size
@@ -35,6 +46,8 @@ KEEPALIVE = 4.0  # Obsrv closes idle connections after 5 s
 # Stock Kafka takes 1,048,588 bytes a message, and one request becomes one message.
 MAX_BODY = 1_000_000
 MAX_DATA = MAX_BODY - 512  # the envelope
+
+_Keys = tuple[Key | None, Key | None, Key | None]  # for id, time and host
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,11 +122,15 @@ class Obsrv(HttpOptions):
             taken.add(key)
         return problems
 
+    @property
+    def _has_keys(self) -> bool:
+        return bool(self.id_key or self.time_key or self.host_key)
+
     def encode(self, run: Run) -> bytes:
         """The events joined by commas. Raises Unfit; TooLarge where they do not fit into one request."""
         if self.form == "single" and run.count > 1:
             raise TooLarge("a request carries a single event")
-        if self.shape == "record" and not (self.id_key or self.time_key or self.host_key):
+        if self.shape == "record" and not self._has_keys:
             data = exact_integers(run.body)
             events = None
         else:
@@ -183,32 +200,33 @@ class Obsrv(HttpOptions):
 
     def _events(self, run: Run) -> list[bytes]:
         """Each record in the sink's shape. Raises Unfit."""
-        make: Callable[[bytes, bytes], bytes] = self._flat if self.shape == "flat" else self._with_keys
+        if self.shape == "payload" and not self._has_keys:
+            return [fields_of(record) for record in run.records()]
+        make = self._flat if self.shape == "flat" else self._with_keys
+        keys = (key_of(self.id_key), key_of(self.time_key), key_of(self.host_key))
         events: list[bytes] = []
         reasons: dict[int, str] = {}
         for position, record in enumerate(run.records()):
-            name = b'"%b"' % record_id(run.segment_id, run.first + position).encode()
             try:
-                events.append(make(record, name))
+                events.append(make(record, b'"%b"' % record_id(run.segment_id, run.first + position).encode(), keys))
             except BadPayload as error:
                 reasons[position] = str(error)
         if reasons:
             raise Unfit(reasons)
         return events
 
-    def _with_keys(self, record: bytes, name: bytes) -> bytes:
-        parts = cut(record)
+    def _with_keys(self, record: bytes, name: bytes, keys: _Keys) -> bytes:
+        for_id, for_time, for_host = keys
         additions = []
-        if self.id_key:
-            additions.append((self.id_key, name))
-        if self.time_key:
-            additions.append((self.time_key, time_as(parts.ts, self.time_format)))
-        if self.host_key and (host := host_of(parts.tags)):
-            additions.append((self.host_key, host))
-        event = record if self.shape == "record" else parts.fields
-        return with_missing(event, additions) if additions else event
+        if for_id:
+            additions.append((for_id, name))
+        if for_time:
+            additions.append((for_time, time_as(time_of(record), self.time_format)))
+        if for_host and (host := host_of(record)):
+            additions.append((for_host, host))
+        return with_missing(record if self.shape == "record" else fields_of(record), additions)
 
-    def _flat(self, record: bytes, name: bytes) -> bytes:
+    def _flat(self, record: bytes, name: bytes, keys: _Keys) -> bytes:
         parts = cut(record)
         flat = Flat(self.separator, MAX_DATA)
         flat.add(self.time_key or "ts", time_as(parts.ts, self.time_format), part="")

@@ -1,0 +1,252 @@
+"""
+Do the books balance? Looks at a state directory, with or without an agent at work in it; changes nothing.
+
+    head - start = ledger + queued        for every cursor; queued is counted from the segments
+    named in the head mark = there        for every cursor
+    dead in the books = dead letters      for every sink: in files, on their way, or dropped and counted
+
+A running agent moves things while they are read: what does not balance is looked at again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agent.spool import dead, recovery
+from agent.spool import letters as files
+from agent.spool.cursor import Kept
+from agent.spool.ledger import Ledger, State
+from agent.spool.recovery import FoundLane
+from agent.spool.state import check_format
+
+LOOKS = 5
+_PAUSE_SECONDS = 0.3
+
+Stretch = tuple[int, int]  # from, to
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that does not balance, and whose it is ("" where that is nobody's alone)."""
+
+    sink: str
+    lane: str
+    text: str
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.lane, self.sink, self.text) if part)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CursorReport:
+    """One cursor's books."""
+
+    sink: str
+    lane: str
+    start: int
+    position: int
+    head: int
+    queued: int  # records from the position on, as counted in the segments
+    planned: int  # batches with a name
+    ledger: Ledger
+    end: int | None  # a former lane: it drains up to here
+    retired_ms: int | None
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found in a state directory."""
+
+    directory: Path
+    instance: str = ""
+    cursors: list[CursorReport] = field(default_factory=list)
+    dead_letters: dict[str, int] = field(default_factory=dict)  # by sink: in files and on their way
+    dead_dropped: dict[str, int] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every record is accounted for."""
+        return not self.findings
+
+
+@dataclass(slots=True)
+class _Counted:
+    """A lane's segments, read through."""
+
+    stretches: list[Stretch] = field(default_factory=list)  # whole records, adjoining ones as one
+    end: int = 0
+
+    def between(self, start: int, end: int) -> int:
+        return sum(max(0, min(end, stop) - max(start, first)) for first, stop in self.stretches)
+
+    def missing(self, start: int, end: int) -> list[Stretch]:
+        out, at = [], start
+        for first, stop in [*self.stretches, (end, end)]:
+            if first > at and at < end:
+                out.append((at, min(first, end)))
+            at = max(at, stop)
+        return out
+
+
+def audit(directory: Path, *, version: str = "") -> Report:
+    """
+    Look at a state directory. Blocks; reads every segment.
+
+    Raises StateTooNew for one of a newer format, FileNotFoundError where there is none.
+    """
+    check_format(directory, version)
+    if not directory.is_dir():
+        raise FileNotFoundError(f"{directory}: no such state directory")
+    report = _look(directory)
+    for _ in range(LOOKS - 1):
+        if report.balanced:
+            break
+        time.sleep(_PAUSE_SECONDS)
+        report = _look(directory)
+    return report
+
+
+def _look(directory: Path) -> Report:
+    report = Report(directory)
+    try:
+        report.instance = (directory / "instance").read_text().strip()
+    except OSError:
+        pass
+
+    def trouble(path: Path, text: str, aside: bool) -> None:
+        del aside  # nothing is changed here
+        sink = recovery.name_of(path) if path.suffix == ".cursor" else ""
+        report.findings.append(Finding(sink, path.parent.name, f"{path.name}: {text}"))
+
+    lanes = recovery.lanes(directory / "lanes", trouble)
+    counted: dict[str, _Counted] = {}
+    for name, lane in lanes.items():
+        counted[name] = _count(lane)
+        _registry(lane, report)
+        for sink, (_, cursor) in lane.cursors.items():
+            if cursor is not None:
+                _balance(sink, cursor, lane, counted[name], report)
+    _dead(directory, lanes, report)
+    return report
+
+
+def _count(lane: FoundLane) -> _Counted:
+    out = _Counted()
+    for place, segment in enumerate(lane.segments):
+        limit = lane.segments[place + 1].base if place + 1 < len(lane.segments) else None
+        try:
+            for header, text in recovery.frames(segment):
+                if limit is not None and header.base >= limit:
+                    break
+                if text is None or header.end <= out.end:
+                    continue
+                if out.stretches and out.stretches[-1][1] == header.base:
+                    out.stretches[-1] = (out.stretches[-1][0], header.end)
+                else:
+                    out.stretches.append((header.base, header.end))
+                out.end = header.end
+        except FileNotFoundError:
+            continue  # settled and deleted while we looked, or gone: the counting shows which
+    return out
+
+
+def _registry(lane: FoundLane, report: Report) -> None:
+    for sink, (_, position) in lane.head.cursors.items():
+        if lane.cursors.get(sink, (None, None))[1] is None:
+            text = f"the cursor is gone; the head mark knew it at {position}"
+            report.findings.append(Finding(sink, lane.name, text))
+
+
+def _balance(sink: str, cursor: Kept, lane: FoundLane, counted: _Counted, report: Report) -> None:
+    head = max(lane.proven, counted.end) if cursor.end is None else cursor.end
+    queued = counted.between(cursor.position, head)
+    report.cursors.append(
+        CursorReport(
+            sink=sink,
+            lane=lane.name,
+            start=cursor.start,
+            position=cursor.position,
+            head=head,
+            queued=queued,
+            planned=sum(not plan.state.settled for plan in cursor.plans),
+            ledger=cursor.ledger,
+            end=cursor.end,
+            retired_ms=cursor.retired_ms,
+        )
+    )
+    # What a cursor has come across already stands among its plans or in its ledger.
+    known = [(plan.first, plan.end) for plan in cursor.plans if plan.state in (State.DAMAGED, State.EVICTED)]
+    for first, end in _without(counted.missing(cursor.position, head), known):
+        text = f"{end - first} records from {first} on are gone that are neither settled nor booked"
+        report.findings.append(Finding(sink, lane.name, text))
+    kept_from = max(cursor.start, lane.segments[0].base if lane.segments else cursor.position)
+    vanished = sum(end - first for first, end in counted.missing(kept_from, cursor.position))
+    if vanished > cursor.ledger.damaged + cursor.ledger.evicted:
+        text = f"{vanished} settled records are gone from within the log, {cursor.ledger.damaged} booked as damaged"
+        report.findings.append(Finding(sink, lane.name, text))
+
+
+def _without(stretches: Iterable[Stretch], known: Iterable[Stretch]) -> list[Stretch]:
+    left = list(stretches)
+    for low, high in known:
+        left = [
+            piece
+            for first, end in left
+            for piece in ((first, min(end, low)), (max(first, high), end))
+            if piece[0] < piece[1]
+        ]
+    return left
+
+
+def _dead(directory: Path, lanes: dict[str, FoundLane], report: Report) -> None:
+    place = directory / "dead-letters"
+    state = files.look(place)
+    for text in state.gaps:
+        report.findings.append(Finding("", dead.LANE, text))
+    distinct: dict[str, set[str]] = {}
+    total: Counter[str] = Counter()
+    lane = lanes.get(dead.LANE)
+    waiting = [] if lane is None else _waiting(lane, state.at)
+    for letter in [*state.letters, *waiting]:
+        sink = str(letter.get("sink"))
+        total[sink] += 1
+        if letter.get("id") is not None:
+            distinct.setdefault(sink, set()).add(str(letter["id"]))
+    report.dead_letters = dict(total)
+    report.dead_dropped = dict(state.dropped)
+    booked: Counter[str] = Counter()
+    names: dict[str, set[str]] = {}
+    for one in lanes.values():
+        for sink, (_, cursor) in one.cursors.items():
+            if cursor is not None:
+                names.setdefault(sink, {sink}).update(cursor.names)
+                booked[sink] += cursor.ledger.dead + cursor.inherited_dead
+                booked[sink] += sum(plan.count for plan in cursor.plans if plan.state is State.DEAD)
+    for sink, count in booked.items():
+        there = sum(len(distinct.get(name, ())) + state.dropped[name] for name in names[sink])
+        if there < count:
+            text = f"{count - there} of {count} dead letters are gone"
+            report.findings.append(Finding(sink, dead.LANE, text))
+
+
+def _waiting(lane: FoundLane, at: int) -> list[dict[str, Any]]:
+    """Letters in the dead lane that have not come to their files."""
+    out: list[dict[str, Any]] = []
+    for segment in lane.segments:
+        try:
+            for header, text in recovery.frames(segment):
+                if text is None or header.end <= at:
+                    continue
+                for index, letter in enumerate(recovery.records(header, text), header.base):
+                    value = files.parsed(letter)
+                    if index >= at and value is not None:
+                        out.append(value)
+        except FileNotFoundError:
+            continue
+    return out

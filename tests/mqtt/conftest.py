@@ -1,6 +1,0 @@
-"""What the MQTT tests share: the broker fixtures stand one folder up."""
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
