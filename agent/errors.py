@@ -64,7 +64,7 @@ class BadPayload(AgentError):
 
 
 class Unfit(AgentError):
-    """Records of a batch that this sink can never send, known before sending (index -> reason)."""
+    """Records of a batch that this sink can never send, known before sending (position within the run -> reason)."""
 
     def __init__(self, reasons: Mapping[int, str]) -> None:
         super().__init__(f"{len(reasons)} records cannot be sent: {next(iter(reasons.values()))}")

@@ -49,7 +49,13 @@ class Context:
 
 
 class Collector(Protocol):
-    """Reads something and emits records."""
+    """
+    Reads something and emits records.
+
+    `sampled`: it only looks, so that looking once more, beside a running agent, takes nothing away.
+    """
+
+    sampled: ClassVar[bool]
 
     async def run(self, emit: Emit, context: Context) -> None:
         """Work until cancelled. What fails is waited out and tried again in here."""

@@ -54,7 +54,10 @@ class Secret:
 
     # Plugins are compared at a reload: what did not change keeps its connection.
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and (self._text, self._path) == (other._text, other._path)
+        # What a file holds is no difference: it is read again where it matters (`reveal(fresh=True)`).
+        if not isinstance(other, Secret) or self._path != other._path:
+            return False
+        return self._path is not None or self._text == other._text
 
     def __hash__(self) -> int:
         return hash(self._path or self._text)

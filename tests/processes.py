@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 # A pause between two questions, not a guess at how long the answer takes.
 BETWEEN_QUESTIONS = 0.02
@@ -121,7 +121,7 @@ class AgentProcess:
             env={**os.environ, **self._env, "COLUMNS": "200"},
         )
 
-    def __enter__(self) -> AgentProcess:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""A publisher that keeps its own log: which messages the broker has acknowledged to it. Nothing of the agent is in it."""
+"""A publisher that keeps its own log: which messages the broker has acknowledged. Nothing of the agent is in it."""
 
 from __future__ import annotations
 

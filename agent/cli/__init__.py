@@ -11,10 +11,14 @@ from agent import SPOOL_FORMAT, __version__
 # command -> the function, or the typer.Typer of a group of commands. `run` is there for the help:
 # agent/__main__.py starts it without typer and rich, which would cost memory for as long as it runs.
 COMMANDS = {
+    "audit": "agent.cli.audit:audit",
     "check": "agent.cli.check:check",
+    "dead-letters": "agent.cli.dead_letters:app",
     "demo": "agent.cli.demo:demo",
     "init": "agent.cli.init:init",
+    "once": "agent.cli.once:once",
     "plugins": "agent.cli.plugins:plugins",
+    "spool": "agent.cli.spool:app",
 }
 
 _CLICK_USAGE = 2  # how typer ends when the command line is wrong

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
+from typing import ClassVar
 
 import orjson
 
@@ -30,6 +31,8 @@ Key = tuple[str, tuple[tuple[str, str], ...]]  # source, labels
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Self:
     """The agent's own counters as records."""
+
+    sampled: ClassVar[bool] = True
 
     interval: Duration = option("Time between samples.", 60.0, low=1.0)
 

@@ -298,3 +298,4 @@ class Batches:
             self._forget(piece)
             self.gone(piece)
         self._pulse.stir()
+        asyncio.get_running_loop().call_soon(self._tally.follow_evictions, [cursor])

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import logging
 import os
 import selectors
 import socket
@@ -145,6 +146,8 @@ def _free_ports(count: int) -> list[int]:
 def _serve_iotcore(directory: Path) -> None:
     from iotcore import IotCoreBroker
 
+    # rumqttd tells of every packet at the level of errors; what keeps it from starting is raised.
+    logging.getLogger("rumqttd").setLevel(logging.CRITICAL)
     port, port5 = _free_ports(2)
     config = directory / "rumqttd.toml"
     config.write_text(_RUMQTTD.format(segment=LOG // 10, port=port, port5=port5))

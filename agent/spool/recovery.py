@@ -117,8 +117,8 @@ def _find_end(out: FoundLane, trouble: Trouble) -> None:
     for one in reversed(out.segments):
         end = one.base
         try:
-            for header, text in frames(one):
-                if text is not None:
+            for header, whole in frames(one):
+                if whole is not None:
                     end = header.end
                     out.group = max(out.group, header.group)
         except OSError as error:

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 from structlog.testing import capture_logs
+from virtual import busy_while
 
 from agent.delivery import Bodies, Delivery
 from agent.options import DeliveryOptions
@@ -104,4 +105,5 @@ async def rig(
     part = Health().part("spool", "writer")
     with ThreadPoolExecutor(2) as pool:
         async with Spool.open(Settings(**settings), sinks, version="1", part=part, stats=stats) as spool:
+            busy_while(lambda: spool.pending_bytes > 0)
             yield Rig(spool, directory, pool, stats, bodies or Bodies())

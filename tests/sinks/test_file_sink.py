@@ -183,7 +183,7 @@ def test_a_cancelled_batch_is_over_before_the_file_is_opened_again(tmp_path: Pat
     async def main() -> None:
         sink = File(path=file)
         async with sink.open() as deliver:
-            task = asyncio.create_task(deliver(large))
+            task = asyncio.ensure_future(deliver(large))
             while not file.exists():
                 await asyncio.sleep(0)
             task.cancel()

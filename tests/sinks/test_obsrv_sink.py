@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from far_side import answer, far_side, hang, record, reset, run, run_of, said
+from far_side import answer, far_side, hang, record, reset, run, run_of, said, until
 
 from agent.errors import AuthExpired, Rejected, Retryable, Throttled, TooLarge
 from agent.ports import Parcel
 from agent.schema import Secret
 from agent.sinks.obsrv import Obsrv
+from agent.sinks.obsrv import sink as module
 
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJyb2xlcyI6WyJpbmdlc3RvciJdfQ.c2lnbmF0dXJl"
 OK = said(200, params={"status": "SUCCESS", "resmsgid": "r"}, responseCode="OK", result={"message": "fine"})
@@ -69,6 +70,20 @@ def test_four_requests_share_connections_that_are_kept() -> None:
                     await asyncio.gather(*(deliver(parcel(sink)) for _ in range(4)))
             assert len(side.requests) == 12
             assert side.connections == 4
+
+    run(main())
+
+
+def test_an_idle_connection_is_given_up_before_obsrv_does_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert module.KEEPALIVE < 5
+    monkeypatch.setattr(module, "KEEPALIVE", 0.1)
+
+    async def main() -> None:
+        async with far_side(OK) as side:
+            sink = Obsrv(url=side.url, dataset="d")
+            async with sink.open() as deliver:
+                await deliver(parcel(sink))
+                await until(lambda: side.open_now == 0)
 
     run(main())
 

@@ -80,7 +80,7 @@ def test_a_reader_that_does_not_read_holds_nothing_up(monkeypatch: pytest.Monkey
         with pipe(monkeypatch):
             sink = Stdout()
             async with sink.open() as send:
-                task = asyncio.create_task(send(parcel(sink, b'{"s":"%b"}' % (b"x" * 300_000))))
+                task = asyncio.ensure_future(send(parcel(sink, b'{"s":"%b"}' % (b"x" * 300_000))))
                 _, pending = await asyncio.wait([task], timeout=0.2)
                 assert pending  # the pipe is full
                 task.cancel()

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from random import Random
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import structlog
 
@@ -35,6 +35,8 @@ SLACK = 60.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """The metrics of the machine, under Telegraf's names."""
+
+    sampled: ClassVar[bool] = True
 
     interval: Duration = option("Time between samples.", 10.0, low=0.1)
     groups: tuple[Group, ...] = option("What to sample.", get_args(Group))

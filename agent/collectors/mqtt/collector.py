@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Literal
+from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
 import structlog
@@ -31,6 +31,8 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mqtt:
     """Messages of one MQTT broker."""
+
+    sampled: ClassVar[bool] = False
 
     url: str = option(
         "Address of the broker: mqtt://, mqtts:// (TLS), ws:// or wss:// (websockets, protocol 3.1.1 only).",

@@ -1,0 +1,80 @@
+"""What the commands share that look into a state directory: which one, and how they print it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import orjson
+import typer
+
+from agent import document
+from agent.config import DEFAULT_PATH
+from agent.errors import ConfigError
+from agent.settings import Spool
+
+State = Annotated[Path | None, typer.Option(help="The state directory. [default: as the configuration has it]")]
+Config = Annotated[
+    list[Path] | None,
+    typer.Option(help=f"A file, or a directory of *.toml; may be repeated. [default: {DEFAULT_PATH}]"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def directory(state: Path | None, config: Sequence[Path] | None) -> Path:
+    """
+    The state directory that is meant. Raises ConfigError where the files cannot be read.
+
+    Only that one key is looked at: the secrets and plugins of the rest may not be there for whoever asks.
+    """
+    if state is not None:
+        return state
+    read = document.load(config or [DEFAULT_PATH], os.environ)
+    if not read.is_whole:
+        raise ConfigError(read.problems)
+    table = read.tree.get("spool")
+    given = table.get("directory") if isinstance(table, dict) else None
+    place = ("spool", "directory")
+    return read.folder(place) / given if isinstance(given, str) else Spool().directory
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on standard output."""
+    sys.stdout.buffer.write(orjson.dumps(value, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Columns under their names, numbers to the right."""
+    texts = [[printable(str(cell)) for cell in row] for row in rows]
+    widths = [max(len(cell) for cell in column) for column in zip(head, *texts, strict=True)]
+    numbers = [bool(rows) and all(isinstance(row[n], int | float) for row in rows) for n in range(len(head))]
+    for row in (head, *texts):
+        cells = (
+            cell.rjust(width) if number else cell.ljust(width)
+            for cell, width, number in zip(row, widths, numbers, strict=True)
+        )
+        print("  ".join(cells).rstrip())
+
+
+def printable(text: str) -> str:
+    """A text that cannot move a terminal's cursor: what it came from may be anybody's."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def size(count: int) -> str:
+    """Bytes as people read them."""
+    value, unit = float(count), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024 or unit == "TiB":
+            break
+        value /= 1024
+    return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def fail(text: str, code: int) -> NoReturn:
+    """Say why on standard error and exit."""
+    print(text, file=sys.stderr)
+    raise typer.Exit(code)
