@@ -49,6 +49,23 @@ class _Lots:
         self.packets: list[int] = []
         self.hashes: list[int] = []
 
+    def add(self, record: bytes, packet: int, digest: int) -> None:
+        self.records.append(record)
+        self.packets.append(packet)
+        self.hashes.append(digest)
+
+    def part(self, lane: str, emission: Emission, kind: Kind) -> Part:
+        known = emission.packets is not None
+        return Part(
+            lane,
+            emission.origin,
+            self.records,
+            emission.received_ms,
+            kind,
+            packets=self.packets if known else None,
+            hashes=self.hashes if known else None,
+        )
+
 
 class Intake:
     """Takes emissions in. One per agent; a reload makes a new one over the same spool."""
@@ -134,7 +151,7 @@ class Intake:
     def _careful_parts(self, emission: Emission) -> tuple[list[Part], dict[str, int], int]:
         """One by one: some payload is parsed, is no plain object, or is bad."""
         lanes: dict[str, _Lots] = {}
-        dead: list[bytes] = []
+        dead = _Lots()
         refused: dict[str, int] = {}
         stored = 0
         packets = emission.packets or [0] * len(emission.payloads)
@@ -144,31 +161,17 @@ class Intake:
                 rendered = self._records(emission, stream, payload)
             except BadPayload as bad:
                 refused["bad"] = refused.get("bad", 0) + 1
-                dead.append(dead_letter(emission, stream, payload, str(bad)))
+                dead.add(dead_letter(emission, stream, payload, str(bad)), packet, digest)
                 continue
             stored += len(rendered)
             if not rendered or not any(route.lanes for _, route in rendered):
                 refused["unselected"] = refused.get("unselected", 0) + bool(rendered)
             for record, route in rendered:
                 for lane in route.lanes:
-                    lots = lanes.setdefault(lane, _Lots())
-                    lots.records.append(record)
-                    lots.packets.append(packet)
-                    lots.hashes.append(digest)
-        keep_columns = emission.packets is not None
-        parts = [
-            Part(
-                lane,
-                emission.origin,
-                lots.records,
-                emission.received_ms,
-                packets=lots.packets if keep_columns else None,
-                hashes=lots.hashes if keep_columns else None,
-            )
-            for lane, lots in lanes.items()
-        ]
-        if dead:
-            parts.append(Part(DEAD_LANE, emission.origin, dead, emission.received_ms, Kind.DEAD))
+                    lanes.setdefault(lane, _Lots()).add(record, packet, digest)
+        parts = [lots.part(lane, emission, Kind.RECORDS) for lane, lots in lanes.items()]
+        if dead.records:
+            parts.append(dead.part(DEAD_LANE, emission, Kind.DEAD))
         return parts, refused, stored
 
     def _records(self, emission: Emission, stream: Stream, payload: bytes) -> list[tuple[bytes, Route]]:

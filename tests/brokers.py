@@ -1,7 +1,7 @@
 """
 Real brokers for the tests, each a process of its own on a free port of 127.0.0.1.
 
-    with mosquitto(tmp_path, version-independent conf lines) as broker:
+    with mosquitto(tmp_path, "lines of its configuration") as broker:
         broker.url, broker.port
         broker.kill()      # kill -9, as a crash would
         broker.start()     # again on the same port, with the same persistence
@@ -201,17 +201,24 @@ def amqtt(
     users: dict[str, str] | None = None,
     subscribe_acl: dict[str, list[str]] | None = None,
 ) -> Iterator[Broker]:
-    """amqtt, pure Python, MQTT 3.1.1. It keeps sessions in memory: a restart loses them."""
+    """
+    amqtt, pure Python, MQTT 3.1.1. It keeps sessions in memory: a restart loses them.
+
+    Without `users` it lets in whoever gives a user name.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
     plugins: dict[str, dict[str, object]] = {}
     if users is None:
-        plugins["amqtt.plugins.authentication.AnonymousAuthPlugin"] = {"allow_anonymous": True}
+        # Anybody with a user name comes in; it keeps no session for who has none.
+        plugins["amqtt.plugins.authentication.AnonymousAuthPlugin"] = {"allow_anonymous": False}
     else:
-        from passlib.apps import custom_app_context
+        from pwdlib import PasswordHash
+        from pwdlib.hashers.argon2 import Argon2Hasher
 
+        hasher = PasswordHash((Argon2Hasher(),))
         passwords = directory / "passwords"
-        passwords.write_text("".join(f"{name}:{custom_app_context.hash(word)}\n" for name, word in users.items()))
+        passwords.write_text("".join(f"{name}:{hasher.hash(word)}\n" for name, word in users.items()))
         plugins["amqtt.plugins.authentication.FileAuthPlugin"] = {"password_file": str(passwords)}
     if subscribe_acl is not None:
         plugins["amqtt.plugins.topic_checking.TopicAccessControlListPlugin"] = {"subscribe_acl": subscribe_acl}

@@ -60,10 +60,11 @@ def demo(
             running = stack.enter_context(broker.embedded(directory / "broker"))
             story = Story(directory=directory, broker=running, seconds=lasting, outage=down, rate=rate)
             status = asyncio.run(story.run(Console()))
-        except (RuntimeError, AgentEndedError) as error:
+        except (broker.NoBrokerError, AgentEndedError) as error:
             print(f"demo: {error}")
             status = os.EX_UNAVAILABLE
         except asyncio.CancelledError:
+            print("demo: interrupted before all was stored")
             status = 128 + signal.SIGINT
     raise typer.Exit(status)
 

@@ -66,6 +66,10 @@ next_connection_delay_ms = 1
 """
 
 
+class NoBrokerError(Exception):
+    """No embedded broker is installed, or it does not start; the message says which and why."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broker:
     """A running broker."""
@@ -94,10 +98,10 @@ def available() -> Kind | None:
 
 @contextmanager
 def embedded(directory: Path, kind: Kind | None = None) -> Iterator[Broker]:
-    """Run one until left; it ends with whoever started it, kill -9 included. RuntimeError where there is none."""
+    """Run one until left; it ends with whoever started it, kill -9 included. NoBrokerError where none starts."""
     kind = kind or available()
     if kind is None:
-        raise RuntimeError("no embedded broker is installed: pip install 'telemetry-agent[demo]'")
+        raise NoBrokerError("no embedded broker is installed: pip install 'telemetry-agent[demo]'")
     directory.mkdir(parents=True, exist_ok=True)
     with (
         (directory / "broker.log").open("ab") as log,
@@ -113,7 +117,7 @@ def embedded(directory: Path, kind: Kind | None = None) -> Iterator[Broker]:
             ports = _first_line(child).split()
             if len(ports) != 2:
                 text = (directory / "broker.log").read_text(errors="replace")
-                raise RuntimeError(f"{kind} did not start: {text.strip()[-300:] or 'no reason given'}")
+                raise NoBrokerError(f"{kind} did not start: {text.strip()[-300:] or 'no reason given'}")
             port, port5 = map(int, ports)
             yield Broker(kind=kind, port=port, port5=port5 or None, pid=child.pid)
         finally:

@@ -168,7 +168,7 @@ class Publisher:
             CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5 if protocol == "5" else paho.MQTTv311
         )
         if "username" in options:
-            self._client.username_pw_set(options["username"], options["password"])
+            self._client.username_pw_set(options["username"], options.get("password"))
         # Mosquitto takes 20 at a time from a device, and of QoS 2 forgets what comes beyond.
         self._client.max_inflight_messages_set(20)
         connected = threading.Event()

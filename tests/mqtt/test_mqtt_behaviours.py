@@ -15,7 +15,7 @@ import pytest
 from brokers import Broker
 from mqtt_harness import Collector, Intake, Publisher, Version, collector, eventually, logged, publisher, run
 
-from agent.collectors.mqtt import Subscription
+from agent.collectors.mqtt import Subscription, connection
 from agent.schema import Secret
 
 SPEAKERS = [
@@ -48,11 +48,13 @@ class Site:
 
     def collector(self, *topics: str | Subscription, **options: Any) -> Collector:
         options.setdefault("client_id", self.id)
+        if self.broker.name == "amqtt":
+            options.setdefault("username", "agent")
         return collector(self.broker.url, *topics, protocol=self.version, **options)
 
     async def publish(self, topic: str, *payloads: bytes, **options: Any) -> None:
         def send() -> None:
-            with publisher(self.broker.port, self.version) as device:
+            with publisher(self.broker.port, self.version, username="device") as device:
                 device.send(topic, *payloads, **options)
 
         await asyncio.to_thread(send)
@@ -174,7 +176,12 @@ def test_what_was_not_committed_is_not_acknowledged_and_comes_again(site: Site) 
     run(main())
 
 
-def test_what_a_crash_left_stored_but_unacknowledged_is_not_stored_twice(site: Site) -> None:
+def test_what_a_crash_left_stored_but_unacknowledged_is_not_stored_twice(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "TICK", 0.1)
+    if site.broker.name == "iotcore":
+        pytest.skip("rumqttd redelivers without DUP, against MQTT-3.3.1-1: nothing tells it from a new message")
     async def main() -> None:
         before = site.collector(f"{site.root}/#", intake=Intake(commits=False))
         sent = [b"%d" % n for n in range(10)]
@@ -187,6 +194,8 @@ def test_what_a_crash_left_stored_but_unacknowledged_is_not_stored_twice(site: S
             await eventually(lambda: after.count("agent_mqtt_redelivered_total") == 10, "10 redelivered")
             await site.publish(f"{site.root}/x", b"new")
             await after.intake.holds(1)
+            # A ping was answered: the broker has taken the acknowledgements.
+            await eventually(lambda: len(after.redeliveries.confirmed) >= 2, "confirmed")
         assert after.intake.payloads == [b"new"]
         # Acknowledged, too: nothing of it comes a third time.
         again = site.collector(f"{site.root}/#")

@@ -116,5 +116,5 @@ def test_a_broker_ends_with_whoever_started_it_even_by_kill_9(tmp_path: Path) ->
 
 def test_a_broker_that_cannot_start_says_why(tmp_path: Path) -> None:
     (tmp_path / "rumqttd.toml").mkdir()  # in the way of its configuration
-    with pytest.raises(RuntimeError, match=r"rumqttd\.toml"), broker.embedded(tmp_path, "iotcore"):
+    with pytest.raises(broker.NoBrokerError, match=r"rumqttd\.toml"), broker.embedded(tmp_path, "iotcore"):
         pass

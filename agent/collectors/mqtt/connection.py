@@ -129,7 +129,7 @@ class Connection:
             if waiting and wire.answered:
                 waiting = False
                 self._inbox.answered()
-            confirming = not waiting and self._inbox.unconfirmed and self._inbox.mark()
+            confirming = not waiting and now - pinged >= tick and self._inbox.unconfirmed and self._inbox.mark()
             if confirming or now - pinged >= wire.keepalive / 2:
                 if waiting and not wire.held and now - pinged >= wire.keepalive:
                     raise Broken(f"no answer to a ping for {wire.keepalive:g} s")

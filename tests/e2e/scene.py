@@ -1,0 +1,236 @@
+"""A whole scene: broker, stand-in cloud and agent as processes, and what can be said of them from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from brokers import Broker, mosquitto
+from processes import AgentProcess, get, wait_for
+from publisher import Publisher, state_payload
+
+from agent.sandbox.obsrv import Dataset, Sandbox
+from agent.sandbox.obsrv import process as sandbox_process
+from agent.sandbox.obsrv.ledger import read_journal
+
+DATASET = "telemetry"
+
+# Nothing the broker holds is ever dropped. It is not killed in these tests, so it need not save itself.
+BROKER = """
+max_queued_messages 0
+max_inflight_messages 1000
+autosave_on_changes false
+autosave_interval 1800
+"""
+
+Cloud = sandbox_process.Process
+
+
+@contextmanager
+def broker(directory: Path) -> Iterator[Broker]:
+    """Mosquitto as issue and operators have it: persistent sessions, no bound on what waits."""
+    with mosquitto(directory / "broker", BROKER) as running:
+        yield running
+
+
+@contextmanager
+def cloud(directory: Path, *datasets: str) -> Iterator[Cloud]:
+    """The stand-in for Obsrv as a process; its journal is the witness of what is stored."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with sandbox_process.start(directory / "journal.ndjson", datasets=datasets or (DATASET,)) as running:
+        yield running
+
+
+@contextmanager
+def cloud_inside(*datasets: Dataset) -> Iterator[Sandbox]:
+    """The stand-in in a thread of this process: for tests that ask what stands in each record and request."""
+    started = threading.Event()
+    opened: list[Any] = []
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        async with Sandbox.open(datasets or [Dataset(id=DATASET)]) as sandbox:
+            opened.extend((sandbox, asyncio.get_running_loop(), stop))
+            started.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),), name="sandbox")
+    thread.start()
+    assert started.wait(10), "the sandbox does not start"
+    sandbox, loop, stop = opened
+    try:
+        yield sandbox
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(10)
+
+
+def mqtt_collector(running: Broker, topic: str = "plant/#", name: str = "plant", more: str = "") -> str:
+    """The tables of a collector that takes that topic; `more` belongs to the subscription."""
+    return f"""
+[collectors.{name}]
+type = "mqtt"
+url = "{running.url}"
+[[collectors.{name}.subscription]]
+topic = "{topic}"
+qos = 1
+{more}
+"""
+
+
+def obsrv_sink(url: str, name: str = "lake", *, dataset: str = DATASET, timeout: str = "2s", more: str = "") -> str:
+    """The table of a sink that sends to the stand-in."""
+    return f"""
+[sinks.{name}]
+type = "obsrv"
+url = "{url}"
+dataset = "{dataset}"
+timeout = "{timeout}"
+connect_timeout = "1s"
+{more}
+"""
+
+
+def spool(**options: object) -> str:
+    """The `[spool]` table; the state directory is the process's own."""
+    lines = "".join(f"{name} = {json.dumps(value)}\n" for name, value in options.items())
+    return f'[spool]\ndirectory = "@STATE@"\n{lines}'
+
+
+AGENT = '[agent]\nhostname = "edge"\nstop_grace = "10s"\n'
+
+
+def subscribed(agent: AgentProcess, *, name: str = "plant", timeout: float = 30) -> None:
+    """Return once the collector is up: its session stands, and what is published from now on is its."""
+    wait_for(f"{name} to be up", lambda: agent.status()["collectors"][name]["state"] == "up", timeout)
+
+
+def publish(running: Broker, numbers: range, **options: Any) -> set[int]:
+    """Publish at QoS 1; the numbers the broker has acknowledged."""
+    client = options.pop("client_id", "publisher")
+    payload = options.pop("payload", state_payload)
+    publisher = Publisher(running.port, client)
+    publisher.publish(numbers, payload, **options)
+    publisher.close()
+    return publisher.acknowledged
+
+
+def uid(number: int) -> str:
+    """The id of message number `number` at the far side."""
+    return f"m-{number}"
+
+
+def drained(agent: AgentProcess, sink: str = "lake") -> bool:
+    """Whether nothing waits for the sink."""
+    return agent.status()["sinks"][sink]["queued"] == 0
+
+
+def metric(agent: AgentProcess, name: str, **labels: str) -> float:
+    """The sum of a counter over all label sets that hold these."""
+    code, body = get(f"http://127.0.0.1:{agent.port}/metrics")
+    assert code == 200, (code, body)
+    total = 0.0
+    for line in body.decode().splitlines():
+        found = re.fullmatch(r"(\w+)(?:\{(.*)\})? ([-+0-9.eEinfNa]+)", line)
+        if found is None or found[1] != name:
+            continue
+        have = dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', found[2] or ""))
+        if labels.items() <= have.items():
+            total += float(found[3])
+    return total
+
+
+def health(agent: AgentProcess, page: str) -> tuple[int, dict[str, Any]]:
+    """Status and body of a health page."""
+    code, body = get(f"http://127.0.0.1:{agent.port}/health/{page}")
+    return code, json.loads(body) if body else {}
+
+
+def audit(agent: AgentProcess) -> subprocess.CompletedProcess[str]:
+    """What `audit` says of the agent's state directory."""
+    return agent.command("audit")
+
+
+def assert_books_balance(agent: AgentProcess) -> None:
+    """`audit` ends with 0."""
+    found = audit(agent)
+    assert found.returncode == 0, f"audit: {found.returncode}\n{found.stdout}\n{found.stderr}\n{agent.text()[-4000:]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """The journal of the stand-in, read once."""
+
+    stored: Counter[str]
+    sent_again: int  # requests that were stored or dropped under a msgid taken before
+    conflicts: int
+
+    @classmethod
+    def of(cls, running: Cloud, dataset: str = DATASET) -> Books:
+        """As it stands now. What comes again must be the same data: said here by the checksums, not by the sandbox."""
+        journal = read_journal(running.journal)
+        stored = Counter(key for each in journal["stored"] if each["dataset"] == dataset for key in each["ids"])
+        first: dict[str, int] = {}
+        again = differing = 0
+        for each in journal["accepted"]:
+            if each["dataset"] != dataset:
+                continue
+            if each["msgid"] in first:
+                again += 1
+                differing += first[each["msgid"]] != each["crc"]
+            first.setdefault(each["msgid"], each["crc"])
+        return cls(stored, again, differing + len(journal["conflict"]))
+
+    def missing(self, acknowledged: set[int]) -> list[int]:
+        """What the broker took and is not stored."""
+        return sorted(number for number in acknowledged if not self.stored[uid(number)])
+
+    def twice(self) -> int:
+        """Copies beyond the first, after the far side has dropped repeated batches."""
+        return sum(count - 1 for count in self.stored.values())
+
+
+def say(capsys: Any, text: str) -> None:
+    """Print a line that a reader of the test run sees, passed or not."""
+    with capsys.disabled():
+        print(f"\n    {text}", file=sys.stderr, flush=True)
+
+
+class Background:
+    """A thread whose failure is the test's."""
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        self._work = work
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._result = self._work()
+        except BaseException as error:
+            self._error = error
+
+    @property
+    def is_running(self) -> bool:
+        return self._thread.is_alive()
+
+    def result(self, timeout: float = 60) -> Any:
+        """What the work gave; raises what it raised."""
+        self._thread.join(timeout)
+        assert not self._thread.is_alive(), "still at work"
+        if self._error is not None:
+            raise self._error
+        return self._result
+

@@ -1,0 +1,168 @@
+import asyncio
+import json
+from collections.abc import Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from agent.errors import BadPayload
+from agent.intake import Intake
+from agent.options import Selection
+from agent.record import Emission, Parsed, Stream
+from agent.spool import Gap, Reader, Settings, Spool
+from agent.stats import Health, Stats
+
+EVERYTHING = Selection()
+NOW = 1_795_000_000_000
+
+
+@asynccontextmanager
+async def intake_over(folder: Path, selections: Sequence[Selection] = (EVERYTHING,), max_record: int = 256 * 1024):
+    stats = Stats()
+    settings = Settings(directory=folder, max_bytes=8 << 20, min_free_bytes=0)
+    readers = [Reader(f"sink{n}", selection.lane) for n, selection in enumerate(selections)]
+    async with Spool.open(
+        settings, readers, version="test", part=Health().part("spool", "writer"), stats=stats
+    ) as spool:
+        tags = {"host": "edge-1", "site": "global", "level": "global"}
+        yield Intake(spool, selections, tags, max_record=max_record, stats=stats), spool, stats
+
+
+async def stored(spool: Spool, lane: str) -> list[dict[str, object]]:
+    """Every record of a lane, as a sink would read it."""
+    found, at = [], 0
+    while (run := await spool.lanes[lane].read(at, 500, 1 << 20)) is not None:
+        assert not isinstance(run, Gap)
+        found += [json.loads(record) for record in run.records()]
+        at = run.end
+    return found
+
+
+def emission(streams: Sequence[Stream], payloads: Sequence[bytes], **columns: object) -> Emission:
+    return Emission("plant", streams, payloads, NOW, **columns)  # type: ignore[arg-type]
+
+
+def count(stats: Stats, name: str, **labels: str) -> float:
+    return sum(
+        sample.value for sample in stats.samples() if sample.name == name and labels.items() <= sample.labels.items()
+    )
+
+
+def test_a_record_carries_time_source_tags_and_the_payload_untouched(tmp_path):
+    async def main():
+        async with intake_over(tmp_path) as (intake, spool, _):
+            stream = Stream("mqtt.plant", {"topic": "plant/a"})
+            await intake.emitter("plant")(emission([stream], [b'{"t":21.50,"n":18446744073709551615}']))
+            run = await spool.lanes["all"].read(0, 10, 1 << 20)
+            expected = (
+                b'{"ts":1795000000000,"source":"mqtt.plant",'
+                b'"tags":{"host":"edge-1","site":"global","level":"global","topic":"plant/a"},'
+                b'"fields":{"t":21.50,"n":18446744073709551615}}'
+            )
+            assert run.records() == [expected]
+
+    asyncio.run(main())
+
+
+def test_of_two_places_that_give_a_tag_the_nearer_to_the_data_wins(tmp_path):
+    def parse(payload: bytes) -> list[Parsed]:
+        return [Parsed(payload, None, {"level": "payload"})]
+
+    async def main():
+        async with intake_over(tmp_path) as (intake, spool, _):
+            emit = intake.emitter("plant", {"site": "collector", "level": "collector", "own": "collector"})
+            await emit(emission([Stream("s", {"level": "topic", "own": "topic"})], [b"{}"]))
+            await emit(emission([Stream("s", {"level": "topic"}, parse)], [b"{}"]))
+            first, second = await stored(spool, "all")
+        assert first["tags"] == {"host": "edge-1", "site": "collector", "level": "topic", "own": "topic"}
+        assert second["tags"] == {"host": "edge-1", "site": "collector", "level": "payload", "own": "collector"}
+
+    asyncio.run(main())
+
+
+def test_bad_payloads_become_dead_letters_and_the_others_of_the_group_are_stored(tmp_path):
+    async def main():
+        async with intake_over(tmp_path) as (intake, spool, stats):
+            stream = Stream("mqtt.plant", {"topic": "t"})
+            payloads = [b'{"a":1}', b"\xff\xfe", b'{"a":', b'[{"b":1},{"b":2}]', b"7"]
+            await intake.emitter("plant")(emission([stream] * 5, payloads))
+            records = await stored(spool, "all")
+            letters = await stored(spool, "dead")
+        assert [record["fields"] for record in records] == [{"a": 1}, {"b": 1}, {"b": 2}, {"value": 7}]
+        assert [(letter["payload"], letter["encoding"]) for letter in letters] == [
+            ("//4=", "base64"),
+            ('{"a":', "utf8"),
+        ]
+        assert all(letter["sink"] == "intake" and letter["reason"] for letter in letters)
+        assert count(stats, "agent_intake_received_total") == 5
+        assert count(stats, "agent_intake_committed_total") == 3
+        assert count(stats, "agent_intake_refused_total", reason="bad") == 2
+
+    asyncio.run(main())
+
+
+def test_a_record_goes_to_every_lane_that_wants_it_and_to_no_other(tmp_path):
+    alarms = Selection(select=("mqtt.*",), where={"topic": ("*/alarm",)})
+    hosts = Selection(select=("host.*",))
+
+    async def main():
+        async with intake_over(tmp_path, [EVERYTHING, alarms, hosts]) as (intake, spool, _):
+            emit = intake.emitter("plant")
+            alarm, state = Stream("mqtt.plant", {"topic": "a/alarm"}), Stream("mqtt.plant", {"topic": "a/state"})
+            await emit(emission([alarm, state, state], [b'{"n":1}', b'{"n":2}', b'{"n":3}']))
+            await emit(emission([Stream("host.cpu")], [b'{"n":4}']))
+            found = {
+                lane: [record["fields"]["n"] for record in await stored(spool, lane)]
+                for lane in ("all", alarms.lane, hosts.lane)
+            }
+        assert found == {"all": [1, 2, 3, 4], alarms.lane: [1], hosts.lane: [4]}
+
+    asyncio.run(main())
+
+
+def test_what_nobody_selects_is_counted_and_acknowledged(tmp_path):
+    async def main():
+        async with intake_over(tmp_path, [Selection(select=("host.*",))]) as (intake, _, stats):
+            await intake.emitter("plant")(emission([Stream("mqtt.plant")] * 2, [b"{}", b"{}"]))
+        assert count(stats, "agent_intake_refused_total", reason="unselected") == 2
+        assert count(stats, "agent_intake_received_total") == 2
+        assert count(stats, "agent_intake_committed_total") == 0
+
+    asyncio.run(main())
+
+
+def test_a_record_over_max_record_is_a_dead_letter_that_says_so(tmp_path):
+    async def main():
+        async with intake_over(tmp_path, max_record=1000) as (intake, spool, _):
+            await intake.emitter("plant")(emission([Stream("s")] * 2, [b'{"a":"%b"}' % (b"x" * 2000), b"{}"]))
+            assert len(await stored(spool, "all")) == 1
+            (letter,) = await stored(spool, "dead")
+        assert "max_record is 1000" in letter["reason"]
+        assert letter["size"] == 2008
+
+    asyncio.run(main())
+
+
+def test_what_a_parser_refuses_is_a_dead_letter_with_its_reason(tmp_path):
+    def parse(payload: bytes) -> list[Parsed]:
+        raise BadPayload("no time under header.ts")
+
+    async def main():
+        async with intake_over(tmp_path) as (intake, spool, _):
+            await intake.emitter("plant")(emission([Stream("s", {}, parse)], [b"{}"]))
+            (letter,) = await stored(spool, "dead")
+        assert letter["reason"] == "no time under header.ts"
+
+    asyncio.run(main())
+
+
+def test_packet_ids_and_hashes_stay_with_their_records_when_a_group_holds_bad_ones(tmp_path):
+    async def main():
+        async with intake_over(tmp_path) as (intake, spool, _):
+            columns = {"packets": [1, 2, 3], "hashes": [11, 22, 33]}
+            await intake.emitter("plant")(emission([Stream("s")] * 3, [b"{}", b"nonsense", b"[{},{}]"], **columns))
+            await spool.flush()
+        async with intake_over(tmp_path) as (_, spool, _):
+            claims = spool.unacked("plant")
+            assert claims == {1: 11, 2: 22, 3: 33}
+
+    asyncio.run(main())
