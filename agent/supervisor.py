@@ -28,7 +28,7 @@ from agent.config import Config, SinkTable
 from agent.delivery import Bodies, Delivery
 from agent.intake import Intake
 from agent.ports import Context
-from agent.settings import Spool as SpoolTable
+from agent.config.settings import Spool as SpoolTable
 from agent.spool import Reader, Settings, Spool, default_limits
 from agent.stats import Health, Part, Stats
 from agent.timing import Backoff

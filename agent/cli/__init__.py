@@ -77,6 +77,6 @@ def _print_version(asked: bool) -> None:
 
 def _run() -> None:
     """Collect and send until stopped."""
-    from agent.__main__ import main
+    from agent.cli.run import main
 
-    main()
+    sys.exit(main(sys.argv[2:]))

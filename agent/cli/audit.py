@@ -20,7 +20,7 @@ def audit(state: states.State = None, config: states.Config = None, as_json: sta
 
     For each sink: what was taken in = what the ledger says became of it + what is still queued.
     """
-    report = look(states.directory(state, config), version=__version__)
+    report = look(states.opened(state, config), version=__version__)
     if as_json:
         states.print_json(_plain(report))
     else:

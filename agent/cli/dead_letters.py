@@ -11,11 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
-from agent import __version__
 from agent.cli import state as states
 from agent.service.exits import Exit
 from agent.spool import dead, letters, recovery
-from agent.spool.state import check_format
 
 app = typer.Typer(no_args_is_help=True, help="Look at what was refused for good.")
 
@@ -35,7 +33,7 @@ def show_all(
     state: states.State = None, config: states.Config = None, sink: Sink = None, as_json: states.AsJson = False
 ) -> None:
     """List dead letters, the oldest first."""
-    found = list(_found(states.directory(state, config), sink))
+    found = list(_found(states.opened(state, config), sink))
     if as_json:
         states.print_json(found)
     elif not found:
@@ -53,7 +51,7 @@ def show_one(
     as_json: states.AsJson = False,
 ) -> None:
     """Show all of a dead letter, payload and answer included. More than one sink may have refused a record."""
-    found = [letter for letter in _found(states.directory(state, config), sink) if _id(letter) == id]
+    found = [letter for letter in _found(states.opened(state, config), sink) if _id(letter) == id]
     if not found:
         states.fail(f"no dead letter {id}", Exit.USAGE)
     if as_json:
@@ -65,9 +63,6 @@ def show_one(
 
 def _found(directory: Path, sink: str | None) -> Iterator[Letter]:
     """Those in the files, then those still on their way there."""
-    check_format(directory, __version__)
-    if not directory.is_dir():
-        raise FileNotFoundError(f"{directory}: no such state directory")
     kept = letters.look(directory / "dead-letters")
     for letter in (*kept.letters, *_waiting(directory, kept.at)):
         if sink is None or letter.get("sink") == sink:

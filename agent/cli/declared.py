@@ -8,10 +8,10 @@ from typing import Any
 
 from agent.cli import toml
 from agent.config import CollectorOptions
+from agent.config.plugins import KINDS, Role
+from agent.config.settings import Agent, Log, Spool, Status
 from agent.options import DeliveryOptions, Selection
-from agent.plugins import KINDS, Role
 from agent.schema import Secret, is_secret, kind_of, options_of, written
-from agent.settings import Agent, Log, Spool, Status
 
 OWN: dict[str, type] = {"agent": Agent, "spool": Spool, "log": Log, "status": Status}
 COMMON: dict[Role, tuple[type, ...]] = {"collectors": (CollectorOptions,), "sinks": (Selection, DeliveryOptions)}

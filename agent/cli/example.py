@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from agent.cli import toml
 from agent.cli.declared import OWN, Option, about, options, plugin_classes, shared
-from agent.plugins import KINDS, Role
+from agent.config.plugins import KINDS, Role
 
 # What the example calls its collectors and sinks, where their kind is no good name.
 NAMES = {"mqtt": "plant", "obsrv": "lake", "file": "archive", "stdout": "console", "self": "agent"}

@@ -7,7 +7,7 @@ from typing import Any
 
 from agent.cli import toml
 from agent.cli.declared import COMMON, OWN, Option, about, options, plugin_classes
-from agent.plugins import KINDS, Role
+from agent.config.plugins import KINDS, Role
 from agent.schema import expected, is_secret, kind_of
 
 MARK = "<!-- Everything below is made by `python -m agent.cli.reference` out of the declarations in the code. -->"

@@ -9,7 +9,7 @@ import typer
 
 from agent.cli.declared import Option, about, options
 from agent.cli.page import words
-from agent.plugins import KINDS, Role
+from agent.config.plugins import KINDS, Role
 
 
 def plugins(

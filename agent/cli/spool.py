@@ -6,11 +6,9 @@ from typing import Any
 
 import typer
 
-from agent import __version__
 from agent.cli import state as states
 from agent.spool import recovery
 from agent.spool.recovery import FoundLane
-from agent.spool.state import check_format
 
 app = typer.Typer(no_args_is_help=True, help="Look into the spool.")
 
@@ -25,10 +23,7 @@ def about() -> None:
 @app.command()
 def status(state: states.State = None, config: states.Config = None, as_json: states.AsJson = False) -> None:
     """Show the lanes, who reads them and how far, and what became of every record."""
-    directory = states.directory(state, config)
-    check_format(directory, __version__)
-    if not directory.is_dir():
-        raise FileNotFoundError(f"{directory}: no such state directory")
+    directory = states.opened(state, config)
     # Damage is the agent's to set aside, and `audit`'s to report.
     lanes = recovery.lanes(directory / "lanes", lambda *_: None)
     found = {

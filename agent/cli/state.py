@@ -11,10 +11,12 @@ from typing import Annotated, Any, NoReturn
 import orjson
 import typer
 
-from agent import document
-from agent.config import DEFAULT_PATH
+from agent import __version__
+from agent.config import DEFAULT_PATH, document
+from agent.config.settings import Spool
 from agent.errors import ConfigError
-from agent.settings import Spool
+from agent.service.logs import setup_logging
+from agent.spool.state import check_format
 
 State = Annotated[Path | None, typer.Option(help="The state directory. [default: as the configuration has it]")]
 Config = Annotated[
@@ -39,6 +41,17 @@ def directory(state: Path | None, config: Sequence[Path] | None) -> Path:
     given = table.get("directory") if isinstance(table, dict) else None
     place = ("spool", "directory")
     return read.folder(place) / given if isinstance(given, str) else Spool().directory
+
+
+def opened(state: Path | None, config: Sequence[Path] | None) -> Path:
+    """The state directory that is meant, if there is one that this version can read. It is not locked."""
+    # The spool's own remarks are no part of what a command prints.
+    setup_logging("warning", "text")
+    path = directory(state, config)
+    check_format(path, __version__)
+    if not path.is_dir():
+        raise FileNotFoundError(f"{path}: no such state directory")
+    return path
 
 
 def print_json(value: Any) -> None:

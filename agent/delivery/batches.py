@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 
 import structlog
 
@@ -21,16 +22,14 @@ from agent.delivery.form import Draft, around, draft, halves
 from agent.delivery.letters import dead_letter
 from agent.delivery.piece import Piece
 from agent.delivery.pulse import Pulse
-from agent.delivery.source import fetch, reread
+from agent.delivery.source import fetch, redraft, reread
 from agent.delivery.tally import Tally
 from agent.delivery.window import Bodies, Window
 from agent.ports import Limits, Sink
-from agent.record import Run
 from agent.spool import Cursor, Gap, Kind, Part, Plan, Spool, State
 
 log = structlog.get_logger()
 
-INLINE = 64 * 1024  # bytes up to which encoding on the loop costs less than a trip to a thread
 DEAD_LANE = "dead"
 
 
@@ -121,14 +120,17 @@ class Batches:
         while (
             len(made) < most and self.has_room() and cursor is self.source and not (made and not self.is_full(cursor))
         ):
-            run = await fetch(
-                cursor, self._limits.records, self.window.size, max_age=self._max_age, booked=self._tally.settled
+            drafts = await fetch(
+                cursor,
+                self._limits.records,
+                self.window.size,
+                max_age=self._max_age,
+                booked=self._tally.settled,
+                drafting=partial(draft, self._sink, limit=self.window.size),
+                pool=self._pool,
             )
-            if run is None:
+            if not drafts:
                 break
-            drafts = await self._draft(run, self.window.size)
-            if cursor.planned_end != run.first:
-                continue  # evicted meanwhile
             for each in drafts:
                 if cursor.room <= self._depth:
                     break  # the others are formed again when there is room
@@ -151,17 +153,10 @@ class Batches:
         self.live.add(piece)
         return piece
 
-    async def _draft(self, run: Run, limit: float) -> list[Draft]:
-        if len(run.body) <= INLINE:
-            return draft(self._sink, run, limit)
-        return await asyncio.get_running_loop().run_in_executor(self._pool, draft, self._sink, run, limit)
-
-    async def _parts(self, cursor: Cursor, bounds: list[tuple[int, int]]) -> list[Draft | Gap]:
-        parts: list[Draft | Gap] = []
-        for first, count in bounds:
-            for found in await reread(cursor, first, count):
-                parts += [found] if isinstance(found, Gap) else await self._draft(found, math.inf)
-        return parts
+    async def _parts(self, piece: Piece, bounds: list[tuple[int, int]]) -> list[Draft | Gap]:
+        drafting = partial(draft, self._sink, limit=math.inf)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, redraft, piece.cursor.lane, bounds, drafting)
 
     # Bodies.
 
@@ -173,7 +168,7 @@ class Batches:
         are sent. `alone`: no other of the sink is in flight. Raises BrokenSinkError.
         """
         plan = piece.plan
-        parts = await self._parts(piece.cursor, [(piece.first, piece.count)])
+        parts = await self._parts(piece, [(piece.first, piece.count)])
         if not piece.alive:
             return []
         made = parts[0]
@@ -221,7 +216,7 @@ class Batches:
         if self._spare(piece) - needed < len(bounds) - 1:
             return None
         self.drop_body(piece)
-        parts = await self._parts(piece.cursor, [(piece.first + start, stop - start) for start, stop in bounds])
+        parts = await self._parts(piece, [(piece.first + start, stop - start) for start, stop in bounds])
         if not piece.alive:
             return []
         if self._spare(piece) - needed < len(parts) - 1:
@@ -262,12 +257,13 @@ class Batches:
 
     async def bury(self, piece: Piece) -> None:
         """Write the dead letters of a convicted or unfit piece, then settle it."""
-        found = await reread(piece.cursor, piece.first, piece.count)
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._pool, reread, piece.cursor.lane, piece.first, piece.count)
         if not piece.alive:
             return
         if len(found) > 1:
             # Some of an unfit stretch is gone meanwhile: each part to its own fate.
-            parts = await self._parts(piece.cursor, [(piece.first, piece.count)])
+            parts = await self._parts(piece, [(piece.first, piece.count)])
             for child in await self._replace(piece, parts) if piece.alive else []:
                 child.unfit, child.error = piece.unfit, piece.error
                 await self.bury(child)

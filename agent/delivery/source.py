@@ -1,53 +1,78 @@
-"""Where a sink's records come from: its cursors in turn, past what is too old or gone."""
+"""
+Where a sink's records come from: its cursors in turn, past what is too old or gone.
+
+Reading and what is made of it happen in one visit to a thread: the way there and back costs more than
+the crc of a batch.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor
 
-from agent.delivery.form import restamp
+from agent.delivery.form import Draft, restamp
 from agent.record import Run
-from agent.spool import Cursor, Gap, State
+from agent.spool import Cursor, Gap, Lane, State
 
 EVERY_BYTE = 1 << 40  # no limit: a batch that has its name is read whole, whatever its size
 
+Drafting = Callable[[Run], list[Draft]]
+
 
 async def fetch(
-    cursor: Cursor, records: int, size: int, *, max_age: float | None, booked: Callable[[State, int], None]
-) -> Run | None:
+    cursor: Cursor,
+    records: int,
+    size: int,
+    *,
+    max_age: float | None,
+    booked: Callable[[State, int], None],
+    drafting: Drafting,
+    pool: Executor,
+) -> list[Draft]:
     """
-    The next records that no plan covers; None where there are none.
+    Drafts of the next records that no plan covers; none where there are no records.
 
     What lies before them and is gone or older than `max_age` seconds is booked, and told to `booked`.
-    Expiry takes whole frames: `read` does not mix those past the age with others.
+    Expiry takes whole frames: `read_now` does not mix those past the age with others.
     """
+    loop = asyncio.get_running_loop()
     while True:
         at = cursor.planned_end
         most = records if cursor.end is None else min(records, cursor.end - at)
         if most <= 0:
-            return None
+            return []
         aged_before = 0 if max_age is None else int((time.time() - max_age) * 1000)
-        got = await cursor.lane.read(at, most, size, aged_before=aged_before)
+        got = await loop.run_in_executor(pool, _read, cursor.lane, at, most, size, aged_before, drafting)
         if cursor.planned_end != at:
             continue  # evicted while we read
-        if got is None:
-            return None
-        if isinstance(got, Gap):
-            count, fate = got.count if cursor.end is None else min(got.count, cursor.end - at), got.state
-        elif not got.ageless and got.newest_ms < aged_before:
-            count, fate = got.count, State.EXPIRED
-        else:
+        if isinstance(got, list):
             return got
-        cursor.book(count, fate)
-        booked(fate, count)
+        count = got.count if cursor.end is None else min(got.count, cursor.end - at)
+        cursor.book(count, got.state)
+        booked(got.state, count)
 
 
-async def reread(cursor: Cursor, first: int, count: int) -> list[Run | Gap]:
-    """Those records as they are now: one run as a rule; more pieces where some of them are gone."""
+def _read(lane: Lane, at: int, records: int, size: int, aged_before: int, drafting: Drafting) -> list[Draft] | Gap:
+    got = lane.read_now(at, records, size, aged_before)
+    match got:
+        case None:
+            return []
+        case Run(ageless=False) if got.newest_ms < aged_before:
+            return Gap(at, got.count, State.EXPIRED)
+        case Run():
+            return drafting(got)
+        case _:
+            return got
+
+
+def reread(lane: Lane, first: int, count: int) -> list[Run | Gap]:
+    """Those records as they are now: one run as a rule; more pieces where some of them are gone. Blocks."""
     found: list[Run | Gap] = []
     end = first + count
     while first < end:
-        got = await cursor.lane.read(first, end - first, EVERY_BYTE)
+        got = lane.read_now(first, end - first, EVERY_BYTE)
         if got is None:
             # Planned, so it was below the head once: what is not there now was lost.
             got = Gap(first, end - first, State.DAMAGED)
@@ -63,6 +88,16 @@ async def reread(cursor: Cursor, first: int, count: int) -> list[Run | Gap]:
         found.append(got)
         first += got.count
     return found
+
+
+def redraft(lane: Lane, bounds: list[tuple[int, int]], drafting: Drafting) -> list[Draft | Gap]:
+    """Drafts of these stretches, (first, count) each, as the records are now. Blocks."""
+    return [
+        part
+        for first, count in bounds
+        for found in reread(lane, first, count)
+        for part in ([found] if isinstance(found, Gap) else drafting(found))
+    ]
 
 
 def _joined(left: Run, right: Run) -> Run:

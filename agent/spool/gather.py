@@ -82,7 +82,7 @@ def _cut(parts: list[Part], clock: Clock) -> Iterator[Draft]:
     if any(part.packets is not None for part in parts):
         packets, hashes = array("H"), array("Q")
         for part in parts:
-            none = bytes(len(part.records))
+            none = [0] * len(part.records)
             packets.extend(array("H", none if part.packets is None else part.packets))
             hashes.extend(array("Q", none if part.hashes is None else part.hashes))
     received = [part.received_ms for part in parts]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agent.config import load
-from agent.document import expand
+from agent.config.document import expand
 from agent.errors import ConfigError
 
 HOST = "[collectors.me]\ntype = 'tank'\n"

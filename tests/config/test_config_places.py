@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.cli import toml
-from agent.places import Place, dotted, key_lines
+from agent.config.places import Place, dotted, key_lines
 
 TEXT = '''\
 # [not.a.table]

@@ -14,7 +14,7 @@ from agent.cli.example import MINIMAL, example
 from agent.cli.page import MARK, page
 from agent.cli.reference import EXAMPLE, PAGE
 from agent.config import load
-from agent.plugins import KINDS
+from agent.config.plugins import KINDS
 
 AGAIN = "run: python -m agent.cli.reference"
 

@@ -144,7 +144,7 @@ def test_no_payload_forges_a_frame(found: list[list[bytes]], inner: list[list[by
     found = [[*one, foreign] if i == place else one for i, one in enumerate(found)]
     data, places = log(found)
     # Damage the frame around it, so that the scan has to look inside.
-    start, end = places[place]
+    start, _ = places[place]
     spoiled = data[: start + 8] + bytes([data[start + 8] ^ 1]) + data[start + 9 :]
     assert [got for _, got in scanned(spoiled)] == [one for i, one in enumerate(found) if i != place]
     assert all(MAGIC not in record for one in inner for record in one)

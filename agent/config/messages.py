@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from agent.document import Expanded
+from agent.config.document import Expanded
 from agent.schema import Secret, without_credentials
 
 SHORTEST_SECRET = 4  # replacing shorter texts would garble what is said

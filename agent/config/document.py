@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agent.config.places import Place, dotted, key_lines
 from agent.errors import Problem
-from agent.places import Place, dotted, key_lines
 
 # Tables whose members may stand in several files; any other table stands in one.
 SHARED = ("collectors", "sinks")

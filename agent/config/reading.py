@@ -12,10 +12,10 @@ from dataclasses import MISSING, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agent.document import Document, Expanded, Unreadable
+from agent.config.document import Document, Expanded, Unreadable
+from agent.config.messages import did_you_mean, found, without_secrets
+from agent.config.places import Place
 from agent.errors import Problem
-from agent.messages import did_you_mean, found, without_secrets
-from agent.places import Place
 from agent.schema import Secret, expected, is_secret, kind_of, options_of
 from agent.units import format_duration, format_size, parse_duration, parse_size
 

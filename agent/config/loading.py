@@ -16,17 +16,17 @@ from dataclasses import dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agent import document
-from agent.document import Document
+from agent.config import document
+from agent.config.document import Document
+from agent.config.messages import did_you_mean, found
+from agent.config.places import Place
+from agent.config.plugins import KINDS, Role
+from agent.config.reading import Reading
+from agent.config.settings import Agent, Log, Spool, Status
 from agent.errors import ConfigError, Problem
-from agent.messages import did_you_mean, found
 from agent.options import DeliveryOptions, Selection
-from agent.places import Place
-from agent.plugins import KINDS, Role
 from agent.ports import Collector, Sink
-from agent.reading import Reading
 from agent.schema import option, plain
-from agent.settings import Agent, Log, Spool, Status
 
 T = TypeVar("T")
 
