@@ -94,7 +94,7 @@ async def _stop_when_sampled(running: Running, stop: asyncio.Event, seconds: flo
     ]
     try:
         async with asyncio.timeout(seconds):
-            while not all(counter.value for counter in counters):
+            while not all(counter.value for counter in counters):  # noqa: ASYNC110 a counter wakes nobody
                 await asyncio.sleep(LOOK_AGAIN)
     except TimeoutError:
         _said(f"not everything was sampled within {seconds:g} s", Exit.TEMPORARY)

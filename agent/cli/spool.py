@@ -24,13 +24,16 @@ def about() -> None:
 def status(state: states.State = None, config: states.Config = None, as_json: states.AsJson = False) -> None:
     """Show the lanes, who reads them and how far, and what became of every record."""
     directory = states.opened(state, config)
-    # Damage is the agent's to set aside, and `audit`'s to report.
-    lanes = recovery.lanes(directory / "lanes", lambda *_: None)
+    trouble: list[str] = []
+    lanes = recovery.lanes(
+        directory / "lanes", lambda path, text, _: trouble.append(f"{path.relative_to(directory)}: {text}")
+    )
     found = {
         "directory": str(directory),
         "bytes": sum(segment.size for lane in lanes.values() for segment in lane.segments),
         "lanes": {name: _lane(lane) for name, lane in lanes.items()},
         "cursors": [cursor for lane in lanes.values() for cursor in _cursors(lane)],
+        "trouble": trouble,
     }
     if as_json:
         states.print_json(found)
@@ -93,3 +96,7 @@ def _print(found: dict[str, Any]) -> None:
             for cursor in found["cursors"]
         ],
     )
+    if found["trouble"]:
+        print()
+    for text in found["trouble"]:
+        print(states.printable(text))

@@ -186,9 +186,9 @@ class Batches:
             plan.segment, plan.crc = made.segment, made.crc
             piece.cursor.ledger.renamed += 1
             await piece.cursor.save()
-        while piece.alive and not self._bodies.take(len(made.body), sure=alone()):
+        while piece in self.live and not self._bodies.take(len(made.body), sure=alone()):
             await self._pulse.wait()
-        if not piece.alive:
+        if piece not in self.live:
             return []
         piece.body = made.body
         return [piece]

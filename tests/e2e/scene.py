@@ -75,12 +75,15 @@ def cloud_inside(*datasets: Dataset) -> Iterator[Sandbox]:
         thread.join(10)
 
 
-def mqtt_collector(running: Broker, topic: str = "plant/#", name: str = "plant", more: str = "") -> str:
-    """The tables of a collector that takes that topic; `more` belongs to the subscription."""
+def mqtt_collector(
+    url: str, topic: str = "plant/#", name: str = "plant", *, options: str = "", more: str = ""
+) -> str:
+    """The tables of a collector that takes that topic; `options` are the collector's, `more` the subscription's."""
     return f"""
 [collectors.{name}]
 type = "mqtt"
-url = "{running.url}"
+url = "{url}"
+{options}
 [[collectors.{name}.subscription]]
 topic = "{topic}"
 qos = 1
@@ -110,9 +113,15 @@ def spool(**options: object) -> str:
 AGENT = '[agent]\nhostname = "edge"\nstop_grace = "10s"\n'
 
 
-def subscribed(agent: AgentProcess, *, name: str = "plant", timeout: float = 30) -> None:
-    """Return once the collector is up: its session stands, and what is published from now on is its."""
-    wait_for(f"{name} to be up", lambda: agent.status()["collectors"][name]["state"] == "up", timeout)
+def is_subscribed(agent: AgentProcess, name: str = "plant") -> bool:
+    """Whether the collector is up: its session stands, and what is published from now on is its."""
+    code, body = get(f"http://127.0.0.1:{agent.port}/status.json")
+    return code == 200 and json.loads(body)["collectors"][name]["state"] == "up"
+
+
+def subscribed(agent: AgentProcess, name: str = "plant", timeout: float = 30) -> None:
+    """Return once the collector is up."""
+    wait_for(f"{name} to be up", lambda: is_subscribed(agent, name), timeout)
 
 
 def publish(running: Broker, numbers: range, **options: Any) -> set[int]:

@@ -60,8 +60,15 @@ class Site:
         await asyncio.to_thread(send)
 
 
+def needs_redelivery(site: Site) -> None:
+    if site.broker.name == "amqtt":
+        pytest.skip("amqtt forgets what was in flight when a connection ends")
+
+
 @pytest.fixture(scope="module", params=SPEAKERS, ids="-".join)
-def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Broker, Version]]:
+def running(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Broker, Version]]:
     version, kind = request.param
     with start(kind, version, tmp_path_factory.mktemp(kind)) as broker:
         yield broker, version
@@ -144,6 +151,8 @@ def test_a_group_shares_the_messages_and_loses_none(site: Site) -> None:
 
 
 def test_messages_sent_while_we_are_away_wait_in_the_session(site: Site) -> None:
+    needs_redelivery(site)
+
     async def main() -> None:
         before = site.collector(f"{site.root}/#")
         async with before.running():
@@ -161,6 +170,8 @@ def test_messages_sent_while_we_are_away_wait_in_the_session(site: Site) -> None
 
 
 def test_what_was_not_committed_is_not_acknowledged_and_comes_again(site: Site) -> None:
+    needs_redelivery(site)
+
     async def main() -> None:
         before = site.collector(f"{site.root}/#", intake=Intake(commits=False))
         sent = [b"%d" % n for n in range(10)]
@@ -179,9 +190,11 @@ def test_what_was_not_committed_is_not_acknowledged_and_comes_again(site: Site) 
 def test_what_a_crash_left_stored_but_unacknowledged_is_not_stored_twice(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    needs_redelivery(site)
     monkeypatch.setattr(connection, "TICK", 0.1)
     if site.broker.name == "iotcore":
         pytest.skip("rumqttd redelivers without DUP, against MQTT-3.3.1-1: nothing tells it from a new message")
+
     async def main() -> None:
         before = site.collector(f"{site.root}/#", intake=Intake(commits=False))
         sent = [b"%d" % n for n in range(10)]

@@ -50,32 +50,6 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-def test_it_is_fed_through_an_outage_of_ten_times_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def main() -> None:
-        health = Health()
-        sink = health.part("sink", "lake")
-        async with watching(monkeypatch, health) as (watchdog, systemd):
-            loop = asyncio.get_running_loop()
-            end = loop.time() + 10 * LIMIT
-
-            async def fail() -> None:  # each attempt ends, in failure
-                while loop.time() < end:
-                    sink.become("down", "connection refused")
-                    sink.beat(within=2 * LIMIT)
-                    await asyncio.sleep(LIMIT / 3)
-
-            failing = asyncio.create_task(fail())
-            fed = 0
-            while loop.time() < end:
-                assert await heard(systemd, LIMIT) == "WATCHDOG=1", "systemd would have restarted the agent"
-                fed += 1
-            await failing
-            assert fed >= 20
-            assert watchdog.withheld == ""
-
-    asyncio.run(main())
-
-
 def test_it_is_withheld_while_a_part_is_overdue_and_fed_again_after(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         health = Health()

@@ -48,7 +48,9 @@ def now_ms() -> int:
 
 
 def records(count: int, start: int = 0, size: int = 60) -> list[bytes]:
-    return [b'{"n":%d,"pad":"%b"}' % (start + i, b"x" * (size - 20)) for i in range(count)]
+    """Records of about that size; exactly, where the number leaves room for padding."""
+    bare = [b'{"n":%d,"pad":"' % (start + i) for i in range(count)]
+    return [one + b"x" * (size - len(one) - 2) + b'"}' for one in bare]
 
 
 def part(data: Sequence[bytes], lane: str = "all", origin: str = "plant", **more: Any) -> Part:
