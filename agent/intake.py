@@ -32,9 +32,9 @@ MAX_DEAD_PAYLOAD = 64 * 1024  # of a payload kept in its dead letter: enough to 
 DEAD_LANE = "dead"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Route:
-    """The lanes that want the records of a stream."""
+    """The lanes that want the records of a stream. Streams with the same lanes share one, so it is known by identity."""
 
     lanes: tuple[str, ...]
 
@@ -87,6 +87,7 @@ class Intake:
         # A stream met under another intake (before a reload) is routed anew.
         self._epoch = id(self)
         self._bases: dict[str, dict[str, str]] = {}  # by collector: global tags and its own
+        self._routes: dict[tuple[str, ...], Route] = {}
         self._rendered = lru_cache(maxsize=10_000)(self._render)
 
     def emitter(self, name: str, tags: Mapping[str, str] | None = None) -> Emit:
@@ -109,8 +110,8 @@ class Intake:
 
     def parts(self, emission: Emission) -> tuple[list[Part], dict[str, int], int]:
         """What the spool is to store for an emission; how many payloads were refused, by reason; how many records."""
-        streams = emission.streams
-        for stream in set(streams):
+        streams = set(emission.streams)
+        for stream in streams:
             if stream.epoch != self._epoch:
                 stream.middle, stream.route = self._render(stream, emission.origin, ())
                 stream.epoch = self._epoch
@@ -124,7 +125,7 @@ class Intake:
             join = b"".join
             records = [
                 join((prefix, stream.middle, payload, b"}"))
-                for stream, payload in zip(streams, emission.payloads, strict=True)
+                for stream, payload in zip(emission.streams, emission.payloads, strict=True)
             ]
             if max(map(len, records)) <= self._max_record:
                 return self._plain_parts(emission, next(iter(routes)), records)
@@ -200,7 +201,7 @@ class Intake:
         base = self._bases.get(origin, self._tags)
         tags = {**base, **stream.tags, **dict(extra)}
         lanes = tuple(lane for lane, selection in self._selections.items() if selection.matches(stream.source, tags))
-        return middle(stream.source, tags), Route(lanes)
+        return middle(stream.source, tags), self._routes.setdefault(lanes, Route(lanes))
 
     def _book(
         self,

@@ -145,6 +145,8 @@ async def keep_running(part: Part, start: Callable[[], Awaitable[None]], rng: Ra
             # A bug in a plugin: said with its trace, and the plugin gets another chance.
             log.exception("failed", kind=part.kind, name=part.name)
             part.become("down", f"bug: {bug!r}")
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                return  # it failed while it was being stopped; started again it would hold up the stop for good
         failures = 0 if clock() - started > backoff.cap else failures + 1
         pause = backoff.delay(failures, rng)
         part.beat(pause + FIRST_ATTEMPT)

@@ -31,6 +31,7 @@ from agent.spool import Cursor, Gap, Kind, Part, Plan, Spool, State
 log = structlog.get_logger()
 
 DEAD_LANE = "dead"
+UNNAMED = 0  # the crc of a stretch that gets its name when its turn comes; nothing was sent under it
 
 
 class BrokenSinkError(Exception):
@@ -145,8 +146,7 @@ class Batches:
     def _piece(self, cursor: Cursor, plan: Plan, made_of: Draft | None = None) -> Piece:
         piece = Piece(cursor, plan, self.cursors.index(cursor) if cursor.end is not None else len(self.cursors))
         if made_of is not None:
-            piece.oldest_ms, piece.newest_ms = made_of.oldest_ms, made_of.newest_ms
-            piece.size, piece.unfit = made_of.size, made_of.unfit
+            piece.oldest_ms, piece.size, piece.unfit = made_of.oldest_ms, made_of.size, made_of.unfit
             if made_of.body is not None and self._bodies.take(len(made_of.body)):
                 piece.body = made_of.body
                 piece.used = asyncio.get_running_loop().time()
@@ -160,9 +160,9 @@ class Batches:
 
     # Bodies.
 
-    async def restore(self, piece: Piece, alone: Callable[[], bool]) -> list[Piece]:
+    async def restore(self, piece: Piece, alone: Callable[[], bool]) -> list[Piece] | None:
         """
-        Make its body again: gives the piece itself, or what had to take its place.
+        Make its body again: gives the piece itself, or what had to take its place; None: no room for that now.
 
         The same bytes keep the name; others (a changed mapping or program) get theirs before they
         are sent. `alone`: no other of the sink is in flight. Raises BrokenSinkError.
@@ -174,17 +174,16 @@ class Batches:
         made = parts[0]
         if len(parts) > 1 or isinstance(made, Gap):
             return await self._replace(piece, parts)
-        piece.oldest_ms, piece.newest_ms, piece.size = made.oldest_ms, made.newest_ms, made.size
+        piece.oldest_ms, piece.size = made.oldest_ms, made.size
         if made.bug is not None:
             raise BrokenSinkError(made.bug)
         piece.unfit = made.unfit
         if made.body is None:
             return [piece]
         if (made.segment, made.crc) != (plan.segment, plan.crc):
-            if not piece.cursor.ledger.renamed:
-                log.warning("a planned batch would now be other bytes: renamed", sink=self._name, records=piece.count)
+            if plan.crc != UNNAMED:
+                self._renamed(piece)
             plan.segment, plan.crc = made.segment, made.crc
-            piece.cursor.ledger.renamed += 1
             await piece.cursor.save()
         while piece in self.live and not self._bodies.take(len(made.body), sure=alone()):
             await self._pulse.wait()
@@ -219,20 +218,23 @@ class Batches:
         parts = await self._parts(piece, [(piece.first + start, stop - start) for start, stop in bounds])
         if not piece.alive:
             return []
-        if self._spare(piece) - needed < len(parts) - 1:
-            return None
-        return await self._replace(piece, parts)
+        return await self._replace(piece, parts, needed)
 
     def _spare(self, piece: Piece) -> int:
         """How many plans this piece may add; what lies before all others may use the last."""
         first = all(piece.key <= each.key for each in self.live if each.cursor is piece.cursor)
         return piece.cursor.room - (0 if first else self._depth)
 
-    async def _replace(self, piece: Piece, parts: list[Draft | Gap]) -> list[Piece]:
+    async def _replace(self, piece: Piece, parts: list[Draft | Gap], needed: int = 0) -> list[Piece] | None:
+        """Put parts in the place of a piece, durably; what does not fit stays together. None: no room at all."""
         cursor, state = piece.cursor, piece.plan.state
+        spare = self._spare(piece) - needed
+        if len(parts) > 1 and spare < 1:
+            return None
+        if len(parts) - 1 > spare:
+            parts = [*parts[:spare], _rest(piece.plan, parts[spare:])]
         children: list[Piece] = []
-        crcs = [0 if isinstance(part, Gap) else part.crc for part in parts]
-        shape = [(part.first, part.count, crc) for part, crc in zip(parts, crcs, strict=True)]
+        shape = [(part.first, part.count, UNNAMED if isinstance(part, Gap) else part.crc) for part in parts]
         for plan, part in zip(cursor.replace(piece.plan, shape), parts, strict=True):
             if isinstance(part, Gap):
                 cursor.settle(plan, part.state)
@@ -243,6 +245,12 @@ class Batches:
         self._forget(piece)
         await cursor.save()
         return [child for child in children if child.alive]
+
+    def _renamed(self, piece: Piece) -> None:
+        ledger = piece.cursor.ledger
+        if not ledger.renamed:
+            log.warning("a planned batch would now be other bytes: renamed", sink=self._name, records=piece.count)
+        ledger.renamed += 1
 
     # The end of a piece.
 
@@ -264,7 +272,10 @@ class Batches:
         if len(found) > 1:
             # Some of an unfit stretch is gone meanwhile: each part to its own fate.
             parts = await self._parts(piece, [(piece.first, piece.count)])
-            for child in await self._replace(piece, parts) if piece.alive else []:
+            children: list[Piece] | None = []
+            while piece in self.live and (children := await self._replace(piece, parts)) is None:
+                await self._pulse.wait()
+            for child in children or []:
                 child.unfit, child.error = piece.unfit, piece.error
                 await self.bury(child)
             return
@@ -295,3 +306,10 @@ class Batches:
             self.gone(piece)
         self._pulse.stir()
         asyncio.get_running_loop().call_soon(self._tally.follow_evictions, [cursor])
+
+
+def _rest(plan: Plan, parts: list[Draft | Gap]) -> Draft:
+    """Parts for which there are no plans yet, as one."""
+    oldest = min((part.oldest_ms for part in parts if isinstance(part, Draft)), default=0)
+    count = sum(part.count for part in parts)
+    return Draft(segment=plan.segment, first=parts[0].first, count=count, crc=UNNAMED, oldest_ms=oldest)

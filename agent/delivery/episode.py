@@ -65,7 +65,7 @@ class Episode:
 
     def accepted(self, now: float) -> None:
         """The far side took a batch: an episode ends."""
-        if self._standing != "up" or self._part.state == "starting":
+        if self._part.state != "up":
             self._part.become("up")
         if self._standing != "up":
             log.info(

@@ -34,7 +34,6 @@ class Draft:
     count: int
     crc: int
     oldest_ms: int
-    newest_ms: int
     size: int = 0  # bytes of its data
     body: bytes | None = None  # packed; None: to be made when it is sent
     unfit: Mapping[int, str] | None = None  # the sink can never send these: index in the lane -> reason
@@ -98,7 +97,6 @@ def _plain(
         count=run.count,
         crc=crc,
         oldest_ms=run.oldest_ms,
-        newest_ms=run.newest_ms,
         size=size,
         body=body,
         unfit=unfit,
@@ -112,7 +110,6 @@ def _broken(run: Run, bug: Exception | None) -> Draft:
         count=run.count,
         crc=crc32(run.body),
         oldest_ms=run.oldest_ms,
-        newest_ms=run.newest_ms,
         bug=bug,
     )
 

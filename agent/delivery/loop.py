@@ -1,12 +1,12 @@
 """
 One sink's delivery: form a batch, plan it, send it, settle it; for ever, whatever the far side does.
 
-    former ──▸ new pieces ──▸ ┌─────────┐ ──next──▸ attempt ──▸ sink.send
-                              │ verdict │                          │
-    split, restored ────────▸ └─────────┘ ◂───────── outcome ◂─────┘
-                                   └──▸ settle (cursor) · bury (dead letter, then settle)
+    forming ──▸ new pieces ──▸ ┌─────────┐ ──next──▸ attempt ──▸ sink.send
+                               │ verdict │                          │
+    split, restored ─────────▸ └─────────┘ ◂───────── outcome ◂─────┘
+                                    └──▸ settle (cursor) · bury (dead letter, then settle)
 
-The former, the dispatcher and one task for each attempt share the verdict on the event loop; what they
+Forming, the dispatcher and one task for each attempt share the verdict on the event loop; what they
 wait for is a change, and a `Pulse` says that there was one. Cancelled anywhere in here, the batches
 stay planned: being stopped is not an outcome.
 """
@@ -23,6 +23,7 @@ import structlog
 
 from agent.delivery.batches import Batches, BrokenSinkError
 from agent.delivery.episode import Episode, describe
+from agent.delivery.forming import Forming
 from agent.delivery.piece import Piece
 from agent.delivery.pulse import Pulse
 from agent.delivery.tally import Tally, end_of, queued
@@ -41,9 +42,7 @@ log = structlog.get_logger()
 LONGEST_SEND = 600.0  # a sink has its own timeout; this is for one whose timeout fails
 TICK = 15.0  # an idle loop looks around this often
 KEEP_BODY = 30.0  # a body that was of no use for so long is made again when it is
-AHEAD = 4  # batches planned in one save under backlog, beyond those about to be sent
 NO_ROOM = 5.0  # a piece that cannot be split for want of plans is tried again after this
-GLANCE = 0.5  # while a batch fills, its bytes are looked at this often
 
 
 class Delivery:
@@ -84,12 +83,12 @@ class Delivery:
             pool=pool,
             pulse=self._pulse,
         )
+        self._forming = Forming(self._batches, self._limits, self._pulse)
         self._tally.show(self._cursors, self._batches.live)
         self._verdict = Verdict(in_flight=self._limits.in_flight, rng=rng)
         self._episode = Episode(name, part, self.queued)
         self._sending: dict[Piece, asyncio.Task[None]] = {}
-        self._formed_at = -float("inf")
-        self._hurry = False
+        self._requests = 0  # of these, how many have really begun to send
 
     def queued(self) -> int:
         """How many records wait to be settled."""
@@ -109,7 +108,7 @@ class Delivery:
             try:
                 async with asyncio.TaskGroup() as group:
                     self._verdict.add(self._batches.resume())
-                    group.create_task(self._form(), name=f"{self.name}: form")
+                    group.create_task(self._forming.run(self._verdict, self._admit), name=f"{self.name}: form")
                     group.create_task(self._close_former(), name=f"{self.name}: former lanes")
                     await self._dispatch(group, send)
             finally:
@@ -122,7 +121,7 @@ class Delivery:
 
         From the first call on, batches are not waited for to fill: the agent is stopping.
         """
-        self._hurry = True
+        self._forming.hurry = True
         self._pulse.stir()
         goals = [(cursor, end_of(cursor)) for cursor in self._cursors]
         while any(cursor.position < goal for cursor, goal in goals):
@@ -152,39 +151,6 @@ class Delivery:
                     log.info("sink opened", sink=self.name, tries=failures + 1)
                 return send
 
-    # New batches.
-
-    async def _form(self) -> None:
-        low = max(2, self._limits.in_flight)
-        while True:
-            while not self._is_hungry(low):
-                await self._pulse.wait()
-            cursor = self._batches.source
-            await self._gather(cursor)
-            self._admit(await self._batches.form(low + AHEAD - self._verdict.untried()))
-            self._formed_at = asyncio.get_running_loop().time()
-            await asyncio.sleep(0)
-
-    def _is_hungry(self, low: int) -> bool:
-        verdict = self._verdict
-        if verdict.probing and sum(not piece.isolating for piece in verdict.pieces) >= low + AHEAD:
-            return False  # enough to try one after the other; the rest waits unplanned
-        return verdict.untried() < low and self._batches.has_room()
-
-    async def _gather(self, cursor: Cursor) -> None:
-        """Wait for records: for the first at once after a quiet time, else for a whole batch or `linger`."""
-        if cursor.end is not None:
-            return
-        clock = asyncio.get_running_loop().time
-        await cursor.lane.wait(cursor.planned_end)
-        until = self._formed_at + self._limits.linger
-        while not self._hurry and (left := until - clock()) > 0 and not self._batches.is_full(cursor):
-            try:
-                async with asyncio.timeout(min(left, GLANCE)):
-                    await cursor.lane.wait(cursor.planned_end + self._limits.records - 1)
-            except TimeoutError:
-                continue
-
     async def _close_former(self) -> None:
         for cursor in [each for each in self._cursors if each.end is not None]:
             while cursor.position < end_of(cursor):
@@ -206,8 +172,8 @@ class Delivery:
                 self._look_around(now)
             while (piece := self._verdict.next(now)) is not None:
                 self._sending[piece] = group.create_task(self._attempt(piece, send), name=f"{self.name}: {piece.first}")
-            if not self._sending:
-                self._part.beat(within=LONGEST_SEND)
+            if not self._requests:
+                self._part.beat(within=4 * TICK)
             try:
                 async with asyncio.timeout(min(look_at - now, self._verdict.due(now))):
                     await self._pulse.wait()
@@ -228,7 +194,7 @@ class Delivery:
             before, body = piece.plan.state, piece.body or b""
             error = await self._send(piece, body, send)
             self._tally.requested(error, len(body), again=piece.tries > 1)
-            self._part.beat(within=LONGEST_SEND)
+            self._part.beat(within=LONGEST_SEND + TICK)
             if piece.alive:
                 if isinstance(error, DeliveryError) and not (isinstance(error, Retryable) and error.ambiguous):
                     piece.plan.state = before  # this time it was not taken, for certain
@@ -247,6 +213,9 @@ class Delivery:
             return False
         if piece.body is not None:
             return True
+        if ready is None:
+            piece.not_before = asyncio.get_running_loop().time() + NO_ROOM
+            return False
         self._verdict.forget(piece)
         self._admit(ready, parent=piece)
         return False
@@ -260,6 +229,8 @@ class Delivery:
         plan.state = State.MAYBE
         piece.cursor.touch()
         piece.tries += 1
+        self._requests += 1
+        self._part.beat(within=LONGEST_SEND + TICK)
         try:
             async with asyncio.timeout(LONGEST_SEND) as limit:
                 await send(Parcel(batch_id(plan.segment, plan.first, plan.count, plan.crc), body, plan.count))
@@ -270,6 +241,7 @@ class Delivery:
         except Exception as error:  # noqa: BLE001 - every outcome is judged, a bug in the sink too
             return error
         finally:
+            self._requests -= 1
             piece.used = asyncio.get_running_loop().time()
         return None
 

@@ -22,8 +22,7 @@ class Piece:
     cursor: Cursor
     plan: Plan
     rank: int  # which of the sink's cursors: former lanes come before its own
-    newest_ms: int = 0
-    oldest_ms: int = 0
+    oldest_ms: int = 0  # when its oldest record was taken in, once known
     size: int = 0  # bytes of its data, once known
     body: bytes | None = None  # packed; None: to be read and packed again
     used: float = 0.0  # when the body was last of use

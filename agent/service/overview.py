@@ -37,9 +37,7 @@ def sinks(running: Running) -> Mapping[str, Sink]:
     for name, delivery in running.deliveries.items():
         cursors = running.spool.cursors(name)
         mine = numbers.get(name, {})
-        ledger = {
-            field.name: sum(getattr(cursor.ledger, field.name) for cursor in cursors) for field in fields(Ledger)
-        }
+        ledger = {field.name: sum(getattr(cursor.ledger, field.name) for cursor in cursors) for field in fields(Ledger)}
         shown[name] = Sink(
             type=running.config.sinks[name].kind,
             lanes=[cursor.lane.name for cursor in cursors],

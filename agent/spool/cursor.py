@@ -144,9 +144,11 @@ class Cursor:
         return self._dirty
 
     @property
-    def durable(self) -> int:
-        """The position a restart would find. A cursor that has no file yet would begin anew at what is left."""
-        return self.saved if self.mark.value is not None else self.position
+    def holds_from(self) -> int | None:
+        """The first index that must stay on disk for it: where a restart would find it. None: it has drained."""
+        # One that has no file yet would begin anew at what is left.
+        durable = self.saved if self.mark.value is not None else self.position
+        return None if self.end is not None and durable >= self.end else durable
 
     def begin_save(self) -> asyncio.Future[bool]:
         """Have it written; the future is done when it is, with False where the spool closed before."""

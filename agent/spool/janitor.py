@@ -211,7 +211,7 @@ class Janitor:
         for name, lane in list(self.lanes.items()):
             readers = self.cursors.get(name, [])
             # Nobody's lane (its cursors went behind our back) stays until the room is needed.
-            floor = min((cursor.durable for cursor in readers), default=lane.evicted)
+            floor = min((_held_from(cursor) for cursor in readers), default=lane.evicted)
             done: list[Segment] = []
             for segment in lane.segments:
                 if segment is lane.active or lane.end_of(segment) > floor:
@@ -239,6 +239,11 @@ class Janitor:
 
     def _all(self) -> list[Cursor]:
         return [cursor for cursors in self.cursors.values() for cursor in cursors]
+
+
+def _held_from(cursor: Cursor) -> int:
+    held = cursor.holds_from
+    return cursor.lane.head if held is None else held
 
 
 def _holds(cursor: Cursor, end: int) -> bool:

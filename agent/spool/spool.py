@@ -247,6 +247,7 @@ class Spool:
             closed=self._closed_by_disk,
         )
         await self._keeper.call(self._make_files)
+        await self._janitor.write_heads()
 
     def _trouble(self, path: Path, text: str, aside: bool) -> None:
         log.error("damage found", file=str(path), problem=text)

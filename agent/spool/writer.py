@@ -104,6 +104,7 @@ class Writer:
     def run(self) -> None:
         """The thread."""
         self._synced = time.monotonic()
+        self._alive()
         try:
             while not (self._stopping and self._queue.empty()):
                 jobs = self._gather()
@@ -144,6 +145,7 @@ class Writer:
         return IDLE_SECONDS
 
     def _commit(self, jobs: list[Job]) -> None:
+        self._alive()
         parts: dict[str, list[Part]] = {}
         for job in jobs:
             for part in job.parts:

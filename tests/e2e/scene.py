@@ -110,7 +110,8 @@ def spool(**options: object) -> str:
     return f'[spool]\ndirectory = "@STATE@"\n{lines}'
 
 
-AGENT = '[agent]\nhostname = "edge"\nstop_grace = "10s"\n'
+AGENT = '[agent]\nhostname = "edge"\n'
+HASTY_AGENT = AGENT + 'stop_grace = "1s"\n'  # where a far side hangs at the stop, and that is not what is tested
 
 
 def is_subscribed(agent: AgentProcess, name: str = "plant") -> bool:
@@ -157,6 +158,12 @@ def metric(agent: AgentProcess, name: str, **labels: str) -> float:
         if labels.items() <= have.items():
             total += float(found[3])
     return total
+
+
+def dead_letters(agent: AgentProcess) -> list[dict[str, Any]]:
+    """What `dead-letters list` shows."""
+    found: list[dict[str, Any]] = json.loads(agent.command("dead-letters", "list", "--json", check=True).stdout)
+    return found
 
 
 def health(agent: AgentProcess, page: str) -> tuple[int, dict[str, Any]]:

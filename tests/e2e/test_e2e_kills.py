@@ -50,7 +50,7 @@ def _survive(tmp_path: Path, capsys: pytest.CaptureFixture[str], *, messages: in
     say(capsys, f"E2E_SEED={seed}: killed at {', '.join(f'{moment:.2f}' for moment in moments)} s")
     recognised = 0.0
     # The line is slow enough that at every kill some acknowledgements are on their way, and lost.
-    with broker(tmp_path) as plant, cloud(tmp_path) as far, relay(plant.port, delay=0.03) as line:
+    with broker(tmp_path) as plant, cloud(tmp_path) as far, relay(plant.port, delay=0.12) as line:
         config = AGENT + mqtt_collector(line.url) + obsrv_sink(far.url, timeout="1s")
         with AgentProcess(tmp_path / "agent", config) as agent:
             agent.start()

@@ -21,6 +21,7 @@ from agent.stats import Health, Stats
 
 INSTANCE = "0123456789abcdef"
 Version = Literal["5", "3.1.1"]
+BOTH: list[Version] = ["5", "3.1.1"]
 
 
 def run(main: Coroutine[Any, Any, None], timeout: float = 30.0) -> None:
@@ -183,6 +184,10 @@ class Publisher:
         for each in sent:
             each.wait_for_publish(10)
             assert each.is_published()
+
+    def post(self, topic: str, payload: bytes) -> None:
+        """Publish at QoS 0, and do not wait."""
+        self._client.publish(topic, payload, 0)
 
     def close(self) -> None:
         self._client.disconnect()

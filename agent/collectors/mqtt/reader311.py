@@ -23,7 +23,6 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 import aiomqtt
-from aiomqtt.exceptions import MqttConnectError
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -62,16 +61,17 @@ async def connect(target: Target, inbox: Inbox) -> AsyncIterator[Wire]:
     )
     wire = _Wire(client, target, inbox, loop)
     entering = asyncio.ensure_future(client.__aenter__())
+    entering.add_done_callback(_look_at)
     try:
+        # paho tells of a connection that ends before the broker has answered, aiomqtt does not.
+        either: list[asyncio.Future[Any]] = [entering, wire.closed]
+        await asyncio.wait(either, timeout=target.connect_timeout + 1, return_when=asyncio.FIRST_COMPLETED)
+        if wire.closed.done():
+            raise wire.closed.result()
+        if not entering.done():
+            raise Broken("cannot connect: no answer from the broker")
         try:
-            # paho tells of a connection that ends before the broker has answered, aiomqtt does not.
-            either: list[asyncio.Future[Any]] = [entering, wire.closed]
-            await asyncio.wait(either, timeout=target.connect_timeout + 1, return_when=asyncio.FIRST_COMPLETED)
-            if not entering.done():
-                raise wire.closed.result() if wire.closed.done() else Broken("no answer from the broker")
             await entering
-        except MqttConnectError as error:
-            raise _refusal(error) from error
         except aiomqtt.MqttError as error:
             raise Broken(f"cannot connect: {error}") from error
         yield wire
@@ -88,9 +88,10 @@ async def connect(target: Target, inbox: Inbox) -> AsyncIterator[Wire]:
         wire.gone("closed")
 
 
-def _refusal(error: MqttConnectError) -> Broken:
-    code = error.rc.value if isinstance(error.rc, ReasonCode) else int(error.rc or 128)
-    return Refused(f"the broker refused the connection: {reasons.name(code)}", operator=reasons.needs_operator(code))
+def _look_at(done: asyncio.Future[Any]) -> None:
+    """An exception that nobody awaits any more is no news."""
+    if not done.cancelled():
+        done.exception()
 
 
 def _proxy(url: str) -> aiomqtt.ProxySettings:
@@ -146,7 +147,10 @@ class _Wire:
     def _on_connect(
         self, client: Client, userdata: Any, flags: ConnectFlags, code: ReasonCode, properties: Properties | None
     ) -> None:
-        if not code.is_failure:
+        if code.is_failure:
+            words, operator = reasons.name(code.value), reasons.needs_operator(code.value)
+            self._end(Refused(f"the broker refused the connection: {words}", operator=operator))
+        else:
             self.resumed = flags.session_present
             self._inbox.begin(self, resumed=self.resumed)
         self._aiomqtt_connected(client, userdata, flags, code, properties)
@@ -272,8 +276,7 @@ class _Wire:
 
     def _asked(self, future: asyncio.Future[list[int]]) -> None:
         self._subscribing.discard(future)
-        if not future.cancelled():
-            future.exception()  # looked at, also where the connection ended in the same moment
+        _look_at(future)
 
     async def _subscribe(self, wanted: Sequence[Wanted]) -> list[int]:
         codes = []
@@ -301,8 +304,11 @@ class _Wire:
 
     def gone(self, reason: str) -> None:
         """There is no connection any more."""
+        self._end(Broken(reason))
+
+    def _end(self, end: Broken) -> None:
         for future in tuple(self._subscribing):
             future.cancel()
         if not self.closed.done():
             self._inbox.end()
-            self.closed.set_result(Broken(reason))
+            self.closed.set_result(end)

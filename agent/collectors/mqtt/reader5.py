@@ -24,7 +24,7 @@ BUFFER = 256 * 1024
 # Under a steady load the pause grows up to this many times the configured one: the load itself shows that
 # nobody looks at single messages.
 STRETCH = 2.5
-CLOSING = 2.0  # seconds for a DISCONNECT to leave
+CLOSING = 1.0  # seconds for a DISCONNECT to leave
 SHORTEST = 0.001  # a pause below this is not worth its timer
 
 _QOS = (mqtt5.QoS.AT_MOST_ONCE, mqtt5.QoS.AT_LEAST_ONCE, mqtt5.QoS.EXACTLY_ONCE)
@@ -57,7 +57,7 @@ async def connect(target: Target, inbox: Inbox) -> AsyncIterator[Wire]:
                 raise protocol.closed.result()
         yield protocol
     finally:
-        protocol.close()
+        await protocol.close()
 
 
 def _connect_packet(target: Target, password: str) -> bytes:
@@ -81,6 +81,7 @@ class _Protocol(asyncio.BufferedProtocol):
         self._inbox = inbox
         self._loop = loop
         self._transport: asyncio.Transport | None = None
+        self._closing: asyncio.Transport | None = None
         self._limit_reading: Callable[[int | None], None] | None = None  # under TLS
         self._buffer = memoryview(bytearray(BUFFER))
         self._end = 0
@@ -93,11 +94,13 @@ class _Protocol(asyncio.BufferedProtocol):
         self._reading_since = loop.time()
         self._pause = target.coalesce
         self._timer: asyncio.TimerHandle | None = None
+        self._paused = False
         self.held = False
         self.resumed = False
         self.keepalive = target.keepalive
         self.accepted: asyncio.Future[None] = loop.create_future()
         self.closed: asyncio.Future[Broken] = loop.create_future()
+        self._gone: asyncio.Future[None] = loop.create_future()
 
     # What the transport says.
 
@@ -108,7 +111,8 @@ class _Protocol(asyncio.BufferedProtocol):
             self._limit_reading = getattr(transport, "set_read_buffer_limits", None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
+        self._transport = self._closing = None
+        self._gone.set_result(None)
         if self._timer is not None:
             self._timer.cancel()
         if self._connected:
@@ -269,14 +273,21 @@ class _Protocol(asyncio.BufferedProtocol):
 
     def _stop_reading(self) -> None:
         if self._transport is not None:
+            self._paused = True
             self._transport.pause_reading()
             if self._limit_reading is not None:
                 # Under TLS a paused transport goes on reading, into a buffer of its own: let that be full at once.
-                self._limit_reading(0)
+                # Not before the read we are in has ended, which would look at the limit again and take it back.
+                self._loop.call_soon(self._close_tap)
+
+    def _close_tap(self) -> None:
+        if self._paused and self._transport is not None and self._limit_reading is not None:
+            self._limit_reading(0)
 
     def _read_on(self) -> None:
         self._timer = None
         if self._transport is not None and not self.held:
+            self._paused = False
             self._reading_since = self._loop.time()
             if self._limit_reading is not None:
                 self._limit_reading(None)
@@ -332,12 +343,17 @@ class _Protocol(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End the connection in order; the session stays."""
         if self._transport is not None:
-            if self._connected and not self._said:
+            if self._connected:
                 self.send(mqtt5.DisconnectPacket().write())
             self._close()
+        if self._closing is not None:
+            # What is still to be written may never leave: the far side may be gone.
+            done, _ = await asyncio.wait([self._gone], timeout=CLOSING)
+            if not done:
+                self._closing.abort()
 
     def _fail(self, code: mqtt5.DisconnectReasonCode, reason: str) -> None:
         """The broker breaks the protocol: say so, and go."""
@@ -349,10 +365,10 @@ class _Protocol(asyncio.BufferedProtocol):
 
     def _close(self) -> None:
         if self._transport is not None:
+            if self._limit_reading is not None:
+                self._limit_reading(None)  # or the broker's good-bye is never read
             self._transport.close()
-            # What is still to be written may never leave: the far side may be gone.
-            self._loop.call_later(CLOSING, self._transport.abort)
-            self._transport = None
+            self._closing, self._transport = self._transport, None
 
 
 async def _codes(answers: list[asyncio.Future[list[int]]]) -> list[int]:

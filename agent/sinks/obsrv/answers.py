@@ -92,4 +92,6 @@ def _error(meaning: _Meaning, status: int, said: Mapping[str, Any], body: bytes)
     make, text = meaning
     error = _table(said, "error")
     words = quoted(" ".join(str(error[key]) for key in ("code", "message") if error.get(key)).encode(errors="replace"))
-    return make(f"{text} ({status} {words})" if words else f"{text} ({status})", status=status, answer=quoted(body))
+    # The words, where there are any: around them stand 250 characters of envelope, and what is too long is cut.
+    reason = f"{text} ({status} {words})" if words else f"{text} ({status})"
+    return make(reason, status=status, answer=words or quoted(body))

@@ -1,0 +1,135 @@
+"""State directories that are copied, deleted or rolled back: no name is ever used for other data."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from brokers import Broker
+from processes import AgentProcess, wait_for
+from publisher import Publisher, state_payload
+from scene import (
+    AGENT,
+    Background,
+    Books,
+    Cloud,
+    assert_books_balance,
+    broker,
+    cloud,
+    drained,
+    mqtt_collector,
+    obsrv_sink,
+    publish,
+    subscribed,
+    uid,
+)
+
+pytestmark = pytest.mark.mosquitto
+
+
+def _config(plant: Broker, far: Cloud, topic: str = "plant/#", client_id: str = "edge-1") -> str:
+    """A client id of its own, so that the session at the broker does not hang on the state directory."""
+    # Small batches: many of them are planned and in flight at any moment.
+    collector = mqtt_collector(plant.url, topic, options=f'client_id = "{client_id}"')
+    return AGENT + collector + obsrv_sink(far.url, timeout="3s", more="batch_records = 40\nlinger = '50ms'")
+
+
+def _copy(state: Path, to: Path) -> None:
+    """Copy a directory that is being worked in, as a backup would: what vanishes meanwhile is left out."""
+    subprocess.run(["cp", "-r", str(state), str(to)], check=False, capture_output=True)
+    assert (to / "lanes").is_dir()
+
+
+@contextmanager
+def _traffic(plant: Broker, far: Cloud, agent: AgentProcess, numbers: range) -> Iterator[Publisher]:
+    """Within this messages come steadily, and batches are in flight: stored at the far side, but not answered."""
+    publisher = Publisher(plant.port, f"publisher-{numbers.start}")
+    publishing = Background(lambda: publisher.publish(numbers, state_payload, rate=2000))
+    wait_for("some deliveries", lambda: far.report()["stored"].get("telemetry", 0) > 200)
+    far.fault("hang", stage="stored", count=3)
+    far.fault("error", stored=True, seconds=1)
+    wait_for("batches in flight", lambda: agent.status()["sinks"]["lake"]["in_flight"] >= 2)
+    yield publisher
+    far.heal()
+    publishing.result()
+    publisher.close()
+
+
+def _arrived(far: Cloud, numbers: set[int]) -> bool:
+    stored = far.stored_ids("telemetry")
+    return all(stored[uid(number)] for number in numbers)
+
+
+def _assert_names_are_kept(far: Cloud) -> Books:
+    books = Books.of(far)
+    assert books.conflicts == 0
+    assert books.sent_again > 0, "nothing was in flight"
+    return books
+
+
+def test_a_second_agent_on_a_copy_of_a_living_state_directory_reuses_no_name(tmp_path: Path) -> None:
+    with broker(tmp_path) as plant, cloud(tmp_path) as far:
+        first = AgentProcess(tmp_path / "first", _config(plant, far))
+        second = AgentProcess(tmp_path / "second", _config(plant, far, "second/#", "edge-2"))
+        with first, second:
+            first.start()
+            subscribed(first)
+            with _traffic(plant, far, first, range(4000)) as publisher:
+                _copy(first.state, second.state)
+                second.start()
+                subscribed(second)
+                ours = publish(plant, range(10_000, 11_000), topic=lambda n: f"second/{n % 7}")
+            wait_for("all of both", lambda: _arrived(far, publisher.acknowledged | ours))
+            for agent in (first, second):
+                wait_for("an empty queue", lambda agent=agent: drained(agent))
+                assert agent.stop() == 0
+            # Each has its books, and both are true: the copy's records beyond its last whole frame never were its own.
+            assert_books_balance(first)
+            assert_books_balance(second)
+            _assert_names_are_kept(far)
+
+
+def test_a_state_directory_deleted_with_batches_in_flight_costs_nothing_that_comes_after(tmp_path: Path) -> None:
+    with broker(tmp_path) as plant, cloud(tmp_path) as far:
+        with AgentProcess(tmp_path / "agent", _config(plant, far)) as agent:
+            agent.start()
+            subscribed(agent)
+            with _traffic(plant, far, agent, range(3000)):
+                agent.kill()
+                shutil.rmtree(agent.state)
+                later = publish(plant, range(10_000, 11_000))  # while it is down
+                agent.start()
+                subscribed(agent)
+                later |= publish(plant, range(11_000, 12_000))
+            wait_for("all that came after", lambda: _arrived(far, later))
+            wait_for("an empty queue", lambda: drained(agent))
+            assert agent.stop() == 0
+            assert_books_balance(agent)
+            assert Books.of(far).conflicts == 0
+
+
+def test_a_state_directory_rolled_back_to_an_older_copy_reuses_no_name(tmp_path: Path) -> None:
+    with broker(tmp_path) as plant, cloud(tmp_path) as far:
+        with AgentProcess(tmp_path / "agent", _config(plant, far)) as agent:
+            agent.start()
+            subscribed(agent)
+            with _traffic(plant, far, agent, range(4000)) as publisher:
+                _copy(agent.state, tmp_path / "older")
+            wait_for("all of the first run", lambda: _arrived(far, publisher.acknowledged))
+            with _traffic(plant, far, agent, range(4000, 6000)):
+                agent.kill()
+                shutil.rmtree(agent.state)
+                shutil.copytree(tmp_path / "older", agent.state)
+                later = publish(plant, range(10_000, 11_000))
+                agent.start()
+                subscribed(agent)
+                later |= publish(plant, range(11_000, 12_000))
+            wait_for("all that came after", lambda: _arrived(far, later))
+            wait_for("an empty queue", lambda: drained(agent))
+            assert agent.stop() == 0
+            assert_books_balance(agent)
+            _assert_names_are_kept(far)

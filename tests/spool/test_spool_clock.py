@@ -1,0 +1,125 @@
+"""Which clock is believed, and what records of a wrong one are corrected by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from spooling import now_ms, opened, part, records, run
+
+from agent.record import Run
+from agent.spool.clock import BUILT_MS, Clock
+from agent.spool.frame import Header, parse
+from agent.spool.gather import drafts
+
+HOUR = 3_600_000
+TODAY = BUILT_MS + 400 * 24 * HOUR
+
+
+@dataclass
+class Machine:
+    """A machine with a wall clock that can be set and a boot clock that cannot."""
+
+    wall: int = TODAY
+    boot: int = 10 * HOUR
+    id: bytes = b"1" * 16
+
+    def clock(self, known_ms: int = 0) -> Clock:
+        return Clock(known_ms, wall=lambda: self.wall, boottime=lambda: self.boot, boot=self.id)
+
+    def sleep(self, ms: int) -> None:
+        self.wall += ms
+        self.boot += ms
+
+    def reboot(self, wall: int) -> None:
+        self.wall, self.boot, self.id = wall, 1000, bytes([self.id[0] + 1]) * 16
+
+
+def stamped(clock: Clock, received_ms: int) -> Header:
+    (one,) = drafts([part(records(1), received_ms=received_ms)], clock)
+    header = parse(one.header(1, 1, 0))
+    assert header is not None
+    return header
+
+
+def test_a_right_clock_is_left_alone() -> None:
+    machine = Machine()
+    clock = machine.clock()
+    header = stamped(clock, machine.wall)
+    machine.sleep(HOUR)
+    assert clock.correction(header) == (0, True)
+    assert machine.clock().correction(header) == (0, True)
+
+
+def test_drift_and_slewing_do_not_change_what_was_sent_before() -> None:
+    machine = Machine()
+    clock = machine.clock()
+    header = stamped(clock, machine.wall)
+    for _ in range(9):
+        machine.sleep(HOUR)
+        machine.wall += 1000
+        assert clock.correction(header)[0] == 0
+
+
+@pytest.mark.parametrize("wrong", [0, TODAY - HOUR, TODAY + 20 * HOUR])
+def test_a_clock_that_is_set_within_the_boot_corrects_what_it_stamped(wrong: int) -> None:
+    machine = Machine(wall=wrong)
+    clock = machine.clock(known_ms=TODAY - 2 * HOUR if wrong else TODAY)
+    header = stamped(clock, machine.wall)
+    machine.sleep(5 * HOUR)
+    machine.wall = TODAY + 5 * HOUR
+    offset, known = clock.correction(header)
+    assert known
+    assert header.newest_ms + offset == TODAY
+    # The same by a process that was started after the clock was set.
+    assert machine.clock().correction(header) == (offset, True)
+
+
+def test_across_boots_the_wall_clock_counts_where_both_were_right() -> None:
+    machine = Machine()
+    header = stamped(machine.clock(), machine.wall)
+    machine.reboot(TODAY + HOUR)
+    assert machine.clock(known_ms=TODAY).correction(header) == (0, True)
+
+
+def test_across_boots_nothing_is_known_where_one_was_wrong() -> None:
+    machine = Machine(wall=5000)
+    wrong = stamped(machine.clock(), machine.wall)
+    right = stamped(Machine().clock(), TODAY)
+    machine.reboot(TODAY)
+    assert machine.clock().correction(wrong) == (0, False)
+    machine.reboot(7000)
+    assert machine.clock(known_ms=TODAY).correction(right) == (0, False)
+
+
+def test_a_time_before_what_the_disk_has_seen_is_not_right() -> None:
+    machine = Machine()
+    assert machine.clock(known_ms=TODAY).credible()
+    assert not machine.clock(known_ms=TODAY + 1).credible()
+    assert not Machine(wall=BUILT_MS - 1).clock().credible()
+
+
+def test_records_without_an_age_are_read_as_such_and_the_latest_time_is_kept(state: Path) -> None:
+    async def main() -> None:
+        async with opened(state) as spool:
+            await spool.append([part(records(3), received_ms=now_ms())])
+            lane = spool.lanes["all"]
+            got = await lane.read(0, 10, 1000)
+            assert isinstance(got, Run)
+            assert (got.clock_offset_ms, got.ageless) == (0, False)
+            age = lane.age(got)
+            assert age is not None
+            assert 0 <= age < 5
+            # As if the frames were of a boot with a wrong clock.
+            lane._clock.boot = b"x" * 16
+            lane._clock.known_ms = now_ms() + HOUR
+            got = await lane.read(0, 10, 1000)
+            assert isinstance(got, Run)
+            assert got.ageless
+            assert got.slice(1, 2).ageless
+            assert lane.age(got) is None
+        async with opened(state) as spool:
+            assert spool.lanes["all"]._clock.known_ms > now_ms() - HOUR
+
+    run(main)
