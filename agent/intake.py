@@ -34,7 +34,7 @@ DEAD_LANE = "dead"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Route:
-    """The lanes that want the records of a stream. Streams with the same lanes share one, so it is known by identity."""
+    """The lanes that want the records of a stream. Streams with the same lanes share one: it is known by identity."""
 
     lanes: tuple[str, ...]
 

@@ -13,6 +13,7 @@ import math
 import re
 from collections import deque
 from collections.abc import Sequence
+from operator import itemgetter
 
 import msgspec
 
@@ -41,6 +42,11 @@ _GUARD = _guard_table()
 _LONG_NUMBER = b"0" * 309
 _LONG_EXPONENT = b"0e000"
 _EXPONENT = re.compile(rb"\d[eE]\+?\d{3}")
+_first_byte = itemgetter(slice(0, 1))
+
+# So many payloads are looked at together: enough that a group costs little, few enough that its bytes
+# stay in the processor's cache and under the size from which malloc asks the kernel for fresh pages.
+_GROUP = 250
 
 
 def all_plain_objects(payloads: Sequence[bytes]) -> bool:
@@ -49,6 +55,12 @@ def all_plain_objects(payloads: Sequence[bytes]) -> bool:
 
     False says only that some payload needs a closer look by `closely`.
     """
+    if len(payloads) <= _GROUP:
+        return _are_plain_objects(payloads)
+    return all(_are_plain_objects(payloads[at : at + _GROUP]) for at in range(0, len(payloads), _GROUP))
+
+
+def _are_plain_objects(payloads: Sequence[bytes]) -> bool:
     blob = b"".join(payloads)
     if b"\n" in blob or b"\r" in blob:
         return False
@@ -63,9 +75,10 @@ def all_plain_objects(payloads: Sequence[bytes]) -> bool:
         return False
     if _LONG_NUMBER in shape:
         return False
-    if _LONG_EXPONENT in shape and not all(map(_is_finite, payloads)):
+    # From the right, because CPython's search from the left takes twice as long for a needle like this.
+    if shape.rfind(_LONG_EXPONENT) >= 0 and not all(map(_is_finite, payloads)):
         return False
-    if {payload[:1] for payload in payloads} != {b"{"}:
+    if set(map(_first_byte, payloads)) != {b"{"}:
         return False
     try:
         deque(map(_check, payloads), maxlen=0)

@@ -124,12 +124,18 @@ def need_mosquitto() -> None:
 
 @contextlib.contextmanager
 def mosquitto(
-    directory: Path, conf: str = "", *, port: int | None = None, anonymous: bool = True, listener: str = ""
+    directory: Path,
+    conf: str = "",
+    *,
+    port: int | None = None,
+    anonymous: bool = True,
+    listener: str = "",
+    autosave: bool = True,
 ) -> Iterator[Broker]:
     """
     Mosquitto with these configuration lines; `listener` lines belong to the listener.
 
-    What is persistent is saved at every change, so that a kill -9 forgets nothing.
+    What is persistent is saved at every change, so that a kill -9 forgets nothing; `autosave` False spares that.
     """
     need_mosquitto()
     assert MOSQUITTO is not None
@@ -140,7 +146,8 @@ def mosquitto(
         # As root it would become the user mosquitto, who may not write here.
         (f"user {_user()}\n" if os.geteuid() == 0 else "")
         + f"per_listener_settings false\nallow_anonymous {str(anonymous).lower()}\n"
-        + f"persistence true\npersistence_location {directory}/\nautosave_on_changes true\nautosave_interval 1\n"
+        + f"persistence true\npersistence_location {directory}/\nautosave_on_changes {str(autosave).lower()}\n"
+        + ("autosave_interval 1\n" if autosave else "")
         + f"log_type error\nlog_type warning\nlog_type notice\n{conf}\n"
         + f"listener {port} 127.0.0.1\n{listener}\n"
     )
@@ -221,7 +228,7 @@ def amqtt(
         passwords.write_text("".join(f"{name}:{hasher.hash(word)}\n" for name, word in users.items()))
         plugins["amqtt.plugins.authentication.FileAuthPlugin"] = {"password_file": str(passwords)}
     if subscribe_acl is not None:
-        plugins["amqtt.plugins.topic_checking.TopicAccessControlListPlugin"] = {"subscribe_acl": subscribe_acl}
+        plugins["amqtt.plugins.topic_checking.TopicAccessControlListPlugin"] = {"acl": subscribe_acl}
     config = {
         "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{port}"}},
         "plugins": plugins,

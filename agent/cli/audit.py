@@ -8,8 +8,8 @@ from typing import Any
 from agent import __version__
 from agent.cli import state as states
 from agent.service.exits import Exit
-from agent.spool.audit import CursorReport, Report
-from agent.spool.audit import audit as look
+from agent.spool import CursorReport, Report
+from agent.spool import audit as look
 
 FATES = ("delivered", "expired", "evicted", "dead", "damaged", "abandoned")
 

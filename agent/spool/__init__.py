@@ -1,6 +1,6 @@
 """The durable queue between collectors and sinks, and nothing else (docs/spool-format.md)."""
 
-from agent.spool.audit import CursorReport, Finding, Report, audit
+from agent.spool.books import CursorReport, Finding, Report, audit
 from agent.spool.cursor import Cursor
 from agent.spool.lane import Gap, Lane
 from agent.spool.ledger import Ledger, Plan, State

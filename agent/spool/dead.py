@@ -51,7 +51,9 @@ class Drain:
                 if self._trouble:
                     log.warning("dead letters are written again")
                 self._trouble = False
-                await asyncio.sleep(_PAUSE_SECONDS)
+                if cursor.lane.head - cursor.position < _AT_ONCE[0]:
+                    # After a flood there is no pause: until they are in their files, letters take the records' room.
+                    await asyncio.sleep(_PAUSE_SECONDS)
 
     async def give_up(self, end: int) -> None:
         """Be done with everything below `end`, counted but not kept: the spool needs the room."""

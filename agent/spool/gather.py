@@ -28,28 +28,32 @@ class Job:
 
 def claim_once(parts: Sequence[Part]) -> list[Part]:
     """
-    Leave each packet id with one record: the last that is written of those its message became.
+    Check the columns of packets and hashes, and leave each packet id with one record: the last that is
+    written of those its message became.
 
     What claims that a message is stored must be the last thing of it that becomes durable, or a crash in
     between would have the redelivery acknowledged and the rest of the message lost. Lanes are committed
-    in the order of their names.
+    in the order of their names. Raises ValueError for columns that do not fit the records.
     """
     taken: set[int] = set()
     out: dict[int, Part] = {}
     for place in sorted(range(len(parts)), key=lambda i: (parts[i].lane, i), reverse=True):
         part = parts[place]
-        packets = part.packets
-        if packets is not None:
+        if part.packets is not None:
+            packets = array("H", part.packets)
+            hashes = array("Q", part.hashes if part.hashes is not None else bytes(8 * len(packets)))
+            if not len(part.records) == len(packets) == len(hashes):
+                raise ValueError(f"{len(part.records)} records, {len(packets)} packets, {len(hashes)} hashes")
             distinct = set(packets)
             distinct.discard(0)
             if len(distinct) < len(packets) or distinct & taken:
-                kept = array("H", bytes(2 * len(packets)))
                 for i in range(len(packets) - 1, -1, -1):
-                    if packets[i] not in taken:
-                        kept[i] = packets[i]
+                    if packets[i] in taken:
+                        packets[i] = 0
+                    elif packets[i]:
                         taken.add(packets[i])
-                part = replace(part, packets=kept)
             taken |= distinct
+            part = replace(part, packets=packets, hashes=hashes)
         out[place] = part
     return [out[place] for place in range(len(parts))]
 
@@ -82,9 +86,9 @@ def _cut(parts: list[Part], clock: Clock) -> Iterator[Draft]:
     if any(part.packets is not None for part in parts):
         packets, hashes = array("H"), array("Q")
         for part in parts:
-            none = [0] * len(part.records)
-            packets.extend(array("H", none if part.packets is None else part.packets))
-            hashes.extend(array("Q", none if part.hashes is None else part.hashes))
+            count = len(part.records)
+            packets.extend(array("H", bytes(2 * count)) if part.packets is None else array("H", part.packets))
+            hashes.extend(array("Q", bytes(8 * count)) if part.hashes is None else array("Q", part.hashes))
     received = [part.received_ms for part in parts]
     stamp = clock.stamp(min(received), max(received))
     origin = first.origin.encode()

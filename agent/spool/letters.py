@@ -72,6 +72,7 @@ class Letters:
 
     def append(self, first: int, letters: Sequence[bytes]) -> None:
         """Write letters that stand in the dead lane from index `first` on; durable on return."""
+        self._directory.mkdir(mode=0o700, exist_ok=True)
         lines: list[bytes] = []
         following = self._next
         for at, letter in enumerate(letters, first):
@@ -87,6 +88,7 @@ class Letters:
 
     def drop(self, first: int, letters: Sequence[bytes]) -> None:
         """Count letters without keeping them: there is no room."""
+        self._directory.mkdir(mode=0o700, exist_ok=True)
         for at, letter in enumerate(letters, first):
             if at >= self._at:
                 self.dropped[str((parsed(letter) or {}).get("sink"))] += 1

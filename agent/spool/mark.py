@@ -40,7 +40,7 @@ class Mark:
         self.path = path
         self.value: Mapping[str, Any] | None = None  # as found or last written
         self._slot = slot
-        self._generation = 0
+        self._generation = -1  # not looked at yet
         self._fd = -1
 
     def load(self) -> bool:
@@ -64,6 +64,8 @@ class Mark:
         if len(text) > room(self._slot):
             raise ValueError(f"{self.path.name}: {len(text)} bytes do not fit in a slot of {self._slot}")
         try:
+            if self._generation < 0:
+                self._look()
             if self._fd < 0:
                 self._open()
             generation = self._generation + 1
@@ -96,6 +98,13 @@ class Mark:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _look(self) -> None:
+        # A file that could not be read at first may hold a higher generation: what is written must outdo it.
+        try:
+            self.load()
+        except FileNotFoundError:
+            self._generation = 0
 
     def _open(self) -> None:
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -84,7 +84,8 @@ class Spool:
         appended is written, as far as the disk takes it.
         """
         async with AsyncExitStack() as stack:
-            state = await asyncio.to_thread(stack.enter_context, held(settings.directory, version))
+            directory = held(settings.directory, version, settings.segment_size)
+            state = await asyncio.to_thread(stack.enter_context, directory)
             spool = cls(state, settings, part, stats)
             await spool._recover(readers)
             await stack.enter_async_context(spool._running())
@@ -93,20 +94,28 @@ class Spool:
     # What intake uses.
 
     def append(self, parts: Sequence[Part]) -> asyncio.Future[None]:
-        """Take parts over; the future is done once all of them are durable. Raises KeyError for a lane nobody reads."""
+        """
+        Take parts over; the future is done once all of them are durable.
+
+        Raises KeyError for a lane nobody reads, ValueError for columns that do not fit their records.
+        """
         size = 0
         claiming = False
         for part in parts:
-            if part.lane not in self.lanes:
+            if part.lane not in self._wanted:
                 raise KeyError(f"no lane {part.lane!r}")
             size += sum(map(len, part.records))
             if part.packets is not None:
                 claiming = True
-                self._claims.made(part.origin, self._group)
+        if claiming:
+            parts = claim_once(parts)
+            for part in parts:
+                if part.packets is not None:
+                    self._claims.made(part.origin, self._group)
         future = self._loop.create_future()
         self._pending += size
         self._waiting.add(future)
-        self._writer.append(Job(claim_once(parts) if claiming else parts, size, future))
+        self._writer.append(Job(parts, size, future))
         return future
 
     @property
@@ -181,6 +190,7 @@ class Spool:
             await self._keeper.call(state.prepare)
         except OSError as error:
             self._closed_by_disk = f"cannot write to {state.path}: {error.strerror or error}"
+            log.error("spool takes nothing in", reason=self._closed_by_disk)
         found = await self._keeper.call(recovery.lanes, state.lanes, self._trouble)
         roster.rename(readers, found.values())
         roster.restore(readers, found.values())
@@ -200,6 +210,7 @@ class Spool:
         for reader in [*readers, drain_reader]:
             self._cursors[reader.sink] = roster.cursors(reader, self.lanes, found, self._keeper.write)
         kept = [*readers, drain_reader]
+        self._wanted = frozenset(reader.lane for reader in kept)
         for cursor in [
             *(cursor for cursors in self._cursors.values() for cursor in cursors),
             *roster.retired(kept, self.lanes, found, clock.now(), self._keeper.write),
@@ -209,7 +220,7 @@ class Spool:
             lanes=self.lanes,
             cursors=by_lane,
             heads={name: found[name].mark if name in found else mark_of(self.lanes[name].directory) for name in names},
-            wanted=frozenset(reader.lane for reader in kept),
+            wanted=self._wanted,
             settings=self.settings,
             state=state,
             keeper=self._keeper,

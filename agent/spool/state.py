@@ -9,6 +9,7 @@ later, by `prepare`, before the first record is stored.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
@@ -34,6 +35,7 @@ class StateDirectory:
     path: Path
     instance: str  # 16 hex digits, made once
     version: str
+    keep_damaged: int  # bytes of damaged files that are kept to be looked at
 
     @property
     def lanes(self) -> Path:
@@ -50,11 +52,11 @@ class StateDirectory:
     def prepare(self) -> None:
         """Make what is missing. Raises OSError where the disk does not let us."""
         if not os.access(self.path, os.W_OK):
-            raise PermissionError(f"{self.path} cannot be written")
-        for directory in (self.lanes, self.dead_letters, self.damaged):
-            if not directory.is_dir():
-                directory.mkdir(mode=0o700)
-                sync_directory(self.path)
+            code = errno.EROFS if os.statvfs(self.path).f_flag & os.ST_RDONLY else errno.EACCES
+            raise OSError(code, os.strerror(code), str(self.path))
+        if not self.lanes.is_dir():
+            self.lanes.mkdir(mode=0o700)
+            sync_directory(self.path)
         _write_once(self.path / "format", f"{FORMAT} {self.version}\n")
         _write_once(self.path / "instance", f"{self.instance}\n")
 
@@ -66,12 +68,21 @@ class StateDirectory:
             path.rename(target)
         except OSError as error:
             log.warning("damaged file stays where it is", file=str(path), reason=str(error))
-        else:
-            log.warning("damaged file set aside", file=str(path), to=str(target))
+            return
+        log.warning("damaged file set aside", file=str(path), to=str(target))
+        self._limit_damaged()
+
+    def _limit_damaged(self) -> None:
+        kept = sorted(((one.stat().st_mtime, one.stat().st_size, one) for one in self.damaged.iterdir()), reverse=True)
+        total = 0
+        for place, (_, size, path) in enumerate(kept):
+            total += size
+            if place and total > self.keep_damaged:
+                path.unlink(missing_ok=True)
 
 
 @contextmanager
-def held(path: Path, version: str) -> Iterator[StateDirectory]:
+def held(path: Path, version: str, keep_damaged: int) -> Iterator[StateDirectory]:
     """Hold the state directory. Raises StateLocked, StateTooNew or StateError and has touched nothing then."""
     try:
         check_format(path, version)
@@ -81,7 +92,7 @@ def held(path: Path, version: str) -> Iterator[StateDirectory]:
         raise StateError(f"{path}: {error.strerror or error}") from error
     try:
         check_format(path, version)
-        yield StateDirectory(path, _instance(path) or secrets.token_hex(8), version)
+        yield StateDirectory(path, _instance(path) or secrets.token_hex(8), version, keep_damaged)
     finally:
         os.close(fd)
 

@@ -208,7 +208,7 @@ def test_a_suspect_is_blamed_after_five_failures_with_successes_of_others_betwee
     made = world(lambda n: False, batches=0, size=1)
     made.verdict.add([piece(0, 8)])
     made.fresh = [(100 + i, 1) for i in range(500)]
-    verdict, failed_whole, failed_alone = made.verdict, 0, 0
+    verdict, failed_whole, failed_alone, failed_parts = made.verdict, 0, 0, 0
     for _ in range(2000):
         made.feed()
         each = verdict.next(made.now)
@@ -218,6 +218,7 @@ def test_a_suspect_is_blamed_after_five_failures_with_successes_of_others_betwee
         if each.first <= 5 < each.first + each.count:
             failed_whole += each.count == 8
             failed_alone += each.count == 1
+            failed_parts += each.count in (2, 4)
             if verdict.ambiguous(each, BROKEN, made.now):
                 assert each.count < 8 or failed_whole == 5
                 made.split(each)
@@ -228,8 +229,22 @@ def test_a_suspect_is_blamed_after_five_failures_with_successes_of_others_betwee
         made.now += 0.5
     assert made.convicted == {5}
     assert failed_whole == 5
-    assert failed_alone >= 5  # blame is inherited for splitting, never for accusing
+    # Blame is inherited for splitting, never for accusing.
+    assert failed_parts <= 5
+    assert failed_alone >= 5
     assert verdict.standing == "up"
+
+
+def test_failures_without_a_success_of_others_between_are_no_blame() -> None:
+    verdict = Verdict(in_flight=16, rng=Random(0))
+    verdict.add([piece(0, 8)])
+    now = 0.0
+    for _ in range(100):
+        now += verdict.due(now) + 1e-9
+        each = verdict.next(now)
+        assert each is not None
+        assert not verdict.ambiguous(each, BROKEN, now)
+        assert each.strikes == 1
 
 
 def test_ambiguous_failures_of_everything_are_an_outage_and_blame_nobody() -> None:

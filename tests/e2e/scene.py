@@ -140,6 +140,15 @@ def uid(number: int) -> str:
     return f"m-{number}"
 
 
+FATES = ("delivered", "expired", "evicted", "dead", "damaged", "abandoned")
+
+
+def settled(agent: AgentProcess, count: int, sink: str = "lake") -> bool:
+    """Whether that many records (or more) have come to an end for the sink, and nothing waits."""
+    now = agent.status()["sinks"][sink]
+    return bool(now["queued"] == 0 and sum(now["ledger"][fate] for fate in FATES) >= count)
+
+
 def drained(agent: AgentProcess, sink: str = "lake") -> bool:
     """Whether nothing waits for the sink."""
     return agent.status()["sinks"][sink]["queued"] == 0

@@ -21,11 +21,11 @@ from scene import (
     broker,
     cloud_inside,
     dead_letters,
-    drained,
     health,
     mqtt_collector,
     obsrv_sink,
     publish,
+    settled,
     subscribed,
     uid,
 )
@@ -68,7 +68,7 @@ def test_one_bad_record_in_a_batch_costs_itself_and_few_requests(tmp_path: Path)
             _first_batch_is_out(plant.port, far)
             before = len(far.requests)
             publish(plant, range(BATCH))
-            wait_for("the batch to be settled", lambda: drained(agent))
+            wait_for("the batch to be settled", lambda: settled(agent, BATCH + 1))
             requests = far.requests[before:]
             assert requests[0].records == BATCH, "the test wants one batch of them all"
             assert len(requests) <= 19  # 2 log2(500) + 2
@@ -107,7 +107,7 @@ def test_a_server_that_refuses_everything_for_a_while_gets_all_of_it_when_it_rel
             assert health(agent, "ready")[0] == 200
             far.faults.remove(refusing)
             wait_for("all to be stored", lambda: len(_stored(far)) == 2100)
-            wait_for("an empty queue", lambda: drained(agent))
+            wait_for("an empty queue", lambda: settled(agent, 2100))
             assert set(_stored(far).values()) == {1}
             assert dead_letters(agent) == []
             assert agent.status()["sinks"]["lake"]["ledger"]["dead"] == 0
@@ -129,7 +129,7 @@ def test_an_error_after_storing_and_the_retry_make_one_copy(tmp_path: Path) -> N
             _first_batch_is_out(plant.port, far)
             far.faults.add(faults.error(stored=True, count=1))
             publish(plant, range(BATCH))
-            wait_for("the batch to be settled", lambda: drained(agent))
+            wait_for("the batch to be settled", lambda: settled(agent, BATCH + 1))
             assert set(_stored(far).values()) == {1}
             assert len(_stored(far)) == BATCH + 1
             assert Counter(item.reason for item in far.lost) == {"duplicate batch": BATCH}
@@ -207,6 +207,6 @@ def test_what_waited_in_the_broker_arrives_with_the_devices_times(tmp_path: Path
             assert set(_stored(far).values()) == {1}
             times = {stored.event["fields"]["uid"]: stored.event["ts"] for stored in far.stored(DATASET)}
             assert times == {uid(number): milliseconds(number) for number in range(1000)}
-            wait_for("an empty queue", lambda: drained(agent))
+            wait_for("an empty queue", lambda: settled(agent, 1000))
             assert agent.stop() == 0
             assert_books_balance(agent)

@@ -18,6 +18,7 @@ from scene import (
     obsrv_sink,
     publish,
     say,
+    settled,
     spool,
     subscribed,
     uid,
@@ -96,7 +97,7 @@ def test_the_bulk_of_one_sink_evicts_nothing_of_a_hanging_sink_that_wants_one_in
             subscribed(agent)
             far.fault("hang", dataset="alarms")
             publish(plant, range(BULK), payload=_payload, topic=_topic)
-            wait_for("the bulk to be through", lambda: drained(agent, "bulk"))
+            wait_for("the bulk to be through", lambda: settled(agent, BULK, "bulk"))
             rare = [number for number in range(BULK) if number % RARE == 0]
             books = agent.status()["sinks"]
             assert books["alarms"]["queued"] == len(rare)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import uuid
 from collections.abc import Iterator
@@ -268,6 +269,50 @@ def test_bad_credentials_are_named_and_good_ones_let_in(
                 assert "wrong" not in str(lines)
 
     run(main())
+
+
+def test_a_topic_that_the_broker_forbids_is_named_and_the_others_come(
+    tmp_path: Path, running: tuple[Broker, Version]
+) -> None:
+    version, kind = running[1], running[0].name
+    if kind == "iotcore":
+        pytest.skip("rumqttd has no permissions by topic")
+
+    async def main() -> None:
+        with _forbidding(kind, tmp_path) as broker, logged() as lines:
+            taken = Site(broker, version).collector("secret/#", "plant/#")
+            async with taken.running(up=False):
+                await eventually(lambda: taken.part.state == "down", "down")
+                assert "subscription refused: secret/#" in taken.part.reason
+                await Site(broker, version).publish("plant/a", b"allowed")
+                await taken.intake.holds(1)
+            assert [line["filter"] for line in lines if line["log_level"] == "error"] == ["secret/#"]
+
+    run(main())
+
+
+def _forbidding(kind: str, directory: Path) -> contextlib.AbstractContextManager[Broker]:
+    """A broker that lets nobody subscribe to secret/#."""
+    if kind == "amqtt":
+        return brokers.amqtt(directory, subscribe_acl={"agent": ["plant/#"]})
+    plugin = next(iter(Path("/usr/lib").rglob("mosquitto_dynamic_security.so")), None)
+    if plugin is None:
+        pytest.skip("this mosquitto has no dynamic security plugin")
+    allowed = dict.fromkeys(("publishClientSend", "publishClientReceive", "subscribe", "unsubscribe"), True)
+    forbidden = {"acltype": "subscribePattern", "topic": "secret/#", "priority": 0, "allow": False}
+    rules = directory / "security.json"
+    rules.write_text(
+        json.dumps(
+            {
+                "defaultACLAccess": allowed,
+                "clients": [],
+                "groups": [{"groupname": "anybody", "roles": [{"rolename": "limited"}], "clients": []}],
+                "anonymousGroup": "anybody",
+                "roles": [{"rolename": "limited", "acls": [forbidden]}],
+            }
+        )
+    )
+    return brokers.mosquitto(directory, f"plugin {plugin}\nplugin_opt_config_file {rules}")
 
 
 def _with_users(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import zlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -64,6 +65,24 @@ def test_nothing_is_acknowledged_before_it_is_durable(version: Version) -> None:
             assert first.acked() == list(range(1, 21))
             # All of a commit leave together.
             assert len(first.chunks) - before <= 1 + len(first.of(wire.PINGREQ)) - pings
+
+    run(main())
+
+
+@both
+def test_packet_ids_and_hashes_that_every_process_agrees_on_go_with_the_messages(version: Version) -> None:
+    async def main() -> None:
+        async with scene(version) as (broker, taken):
+            first = await link(broker, 0)
+            first.send(
+                first.publish(b'{"t":1}', 258), first.publish(b"x", qos=0), first.publish(b"old", 9, retain=True)
+            )
+            await taken.intake.holds(2)
+            columns = [each for each in taken.intake.emissions if each.packets is not None]
+            assert [packet for each in columns for packet in each.packets or ()][:1] == [258]
+            digest = zlib.crc32(b't/x{"t":1}') << 32 | zlib.adler32(b'{"t":1}')
+            assert taken.intake.stored == {258: digest}
+            await eventually(lambda: first.acked() == [258, 9], "acknowledged")
 
     run(main())
 

@@ -11,7 +11,7 @@ from spooling import dead as dead_part
 from test_spool_recovery import frames, segments
 
 from agent.errors import StateTooNew
-from agent.spool import Gap, Reader, State, audit
+from agent.spool import Gap, Reader, State, audit, books
 from agent.spool.letters import files
 
 BOTH = (LAKE, Reader("file", "all"))
@@ -19,9 +19,7 @@ BOTH = (LAKE, Reader("file", "all"))
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    import agent.spool.audit as module
-
-    monkeypatch.setattr(module, "_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(books, "_PAUSE_SECONDS", 0.01)
 
 
 def fill(state: Path, *, delivered: int = 150, buried: int = 5) -> None:

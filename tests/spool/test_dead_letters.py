@@ -132,7 +132,6 @@ def test_a_directory_that_cannot_be_written_holds_letters_back_and_loses_none(
 
     async def main() -> None:
         async with opened(state) as spool:
-            shutil.rmtree(state / "dead-letters")
             (state / "dead-letters").write_text("in the way")
             await spool.append([dead_part(letter("a-0")), part(records(5))])
             await until(lambda: spool._drain._trouble)

@@ -200,7 +200,14 @@ def test_a_packet_is_claimed_by_the_last_record_that_is_written_of_it() -> None:
     kept = claim_once([two, one])
     assert [list(each.packets or ()) for each in kept] == [[0, 5, 6, 0], [0, 0, 7]]
     plain = part(records(3), packets=[1, 2, 3], hashes=[1, 2, 3])
-    assert claim_once([plain]) == [plain]
+    (unchanged,) = claim_once([plain])
+    assert list(unchanged.packets or ()) == [1, 2, 3]
+
+
+def test_columns_that_do_not_fit_are_refused_before_anything_is_written() -> None:
+    for packets, hashes in (([1], [1]), ([1, 2], [1]), ([1, 70_000], [1, 2])):
+        with pytest.raises((ValueError, OverflowError)):
+            claim_once([part(records(2), packets=packets, hashes=hashes)])
 
 
 def _records(one: Draft) -> list[bytes]:

@@ -96,3 +96,16 @@ def test_after_a_failed_sync_the_descriptor_is_not_used_again(tmp_path: Path, mo
     again = Mark(tmp_path / "m")
     assert again.load()
     assert again.value == {"n": 3}
+
+
+def test_a_write_outdoes_a_file_that_was_never_read(tmp_path: Path) -> None:
+    first = Mark(tmp_path / "m")
+    for n in range(7):
+        first.write({"n": n})
+    first.close()
+    second = Mark(tmp_path / "m")
+    second.write({"n": "new"})
+    second.close()
+    third = Mark(tmp_path / "m")
+    assert third.load()
+    assert third.value == {"n": "new"}

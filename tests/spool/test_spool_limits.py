@@ -306,12 +306,13 @@ def test_a_full_disk_closes_intake_and_delivery_opens_it_again(tmp_path: Path) -
                 assert await deliver(spool, most=full_at // 2) == full_at // 2
                 assert cursor.saved == full_at // 2
                 await until(lambda: acknowledged > full_at)
-                await until(lambda: spool.closed_reason is None)
                 while acknowledged < 3 * full_at:
                     await deliver(spool)
                     await asyncio.sleep(0.01)
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+                await deliver(spool)
+                await until(lambda: spool.closed_reason is None)
                 await deliver(spool)
                 assert cursor.ledger.delivered == cursor.position >= acknowledged
             assert audit(disk / "state").balanced

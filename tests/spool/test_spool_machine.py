@@ -25,7 +25,7 @@ from agent.spool.mark import SLOT_BYTES, Mark
 from agent.spool.settings import KIB
 
 SINKS = ("lake", "file", "notes")
-FATES = [State.DELIVERED, State.DEAD, State.EXPIRED]
+FATES = [State.DELIVERED, State.EXPIRED]
 
 
 class LaneAgainstList(RuleBasedStateMachine):
@@ -66,11 +66,13 @@ class LaneAgainstList(RuleBasedStateMachine):
             self.note(cursor)
 
     def teardown(self) -> None:
-        self.wait(self.stack.aclose())
-        report = audit(self.place)
-        assert report.balanced, report.findings
-        self.loop.close()
-        self.scratch.cleanup()
+        try:
+            self.wait(self.stack.aclose())
+            report = audit(self.place)
+            assert report.balanced, report.findings
+        finally:
+            self.loop.close()
+            self.scratch.cleanup()
 
     def cursor(self, sink: str) -> Cursor:
         return self.spool.cursors(sink)[-1]
@@ -176,8 +178,9 @@ class LaneAgainstList(RuleBasedStateMachine):
         shutil.copytree(self.place, copy)
         paths = sorted((copy / "lanes" / "all").glob("*.seg"))
         kept = 0
-        if paths:
-            segment = next(one for one in self.lane.segments if one.path.name == paths[-1].name)
+        segment = self.lane.active
+        if segment is not None:
+            assert segment.path.name == paths[-1].name
             group = [b'{"unacknowledged":%d}' % i for i in range(data.draw(st.integers(0, 3)))]
             frames = []
             for place, record in enumerate(group):

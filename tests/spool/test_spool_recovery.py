@@ -143,6 +143,14 @@ def test_a_file_that_is_no_segment_is_set_aside(state: Path) -> None:
     assert aside.read_bytes() == b"picture"
 
 
+def test_what_is_set_aside_is_bounded(state: Path) -> None:
+    fill(state)
+    for i in range(8):
+        (state / "lanes" / "all" / f"picture{i}.seg").write_bytes(bytes(50_000))
+    assert left(state, segment_bytes=128 << 10) == (without(), [])
+    assert len(list((state / "damaged").iterdir())) == 2
+
+
 def test_damage_is_booked_once_and_the_segment_kept_to_look_at(state: Path) -> None:
     fill(state)
     (path,) = segments(state)

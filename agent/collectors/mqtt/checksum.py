@@ -1,11 +1,16 @@
-"""The 64-bit hash by which a redelivered message is known again: the same in every process, at 0.1 µs a message."""
+"""
+What the hash of a message is made of, by which a redelivery is known again: the same in every process.
+
+    crc32(topic, then payload) << 32 | adler32(payload)
+
+Both are linear, but over different fields, and are compared only under the same packet id. They cost 0.1 µs
+for 200 bytes; BLAKE2 at 64 bit costs 0.7 µs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-# CRC-32 over topic and payload beside Adler-32 over the payload: both linear, but over different fields, and
-# compared only under the same packet id. BLAKE2 at 64 bit costs six times as much (0.7 µs for 200 bytes).
 crc32: Callable[..., int]
 adler32: Callable[..., int]
 
@@ -17,8 +22,3 @@ except ImportError:
     import zlib
 
     crc32, adler32 = zlib.crc32, zlib.adler32
-
-
-def mark(topic: bytes, payload: bytes) -> int:
-    """The hash of a message."""
-    return crc32(payload, crc32(topic)) << 32 | adler32(payload)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from agent.collectors.mqtt import stamps
 from agent.collectors.mqtt.topics import parse_filter
 from agent.schema import option
 
@@ -31,6 +30,8 @@ class Time:
 
     def problems(self) -> list[tuple[str, str]]:
         """What is wrong across these options."""
+        from agent.collectors.mqtt import stamps  # brings zoneinfo and decimal: for who reads times only
+
         return stamps.problems(self.key, self.format, self.tz)
 
 

@@ -9,7 +9,6 @@ import msgspec
 import orjson
 
 from agent import payload as payloads
-from agent.collectors.mqtt import stamps
 from agent.collectors.mqtt.options import Subscription, Time
 from agent.errors import BadPayload
 from agent.record import Parse, Parsed
@@ -72,7 +71,11 @@ class _Members:
     def __init__(self, tag_keys: tuple[str, ...], time: Time | None, bad_time: Callable[[], None]) -> None:
         self._tag_keys = tag_keys
         self._time = time
-        self._read = stamps.reader(time.format, time.tz) if time else None
+        self._read: Callable[[str], int] | None = None
+        if time is not None:
+            from agent.collectors.mqtt import stamps  # brings zoneinfo and decimal: for who reads times only
+
+            self._read = stamps.reader(time.format, time.tz)
         self._bad_time = bad_time
 
     def __call__(self, payload: bytes) -> list[Parsed]:

@@ -1,16 +1,12 @@
 """
-MQTT 5: the `mqtt5` codec inside a protocol of our own, because wake-ups and not parsing are what reading costs.
-
-Reads are coalesced. Under a steady load the transport is paused for a moment after each read, so that the
-next one finds many messages; after a quiet gap nothing waits. Measured at 5,000 messages a second, a pause of
-20 ms takes the cost of a message from 42 µs to 5 µs. Everything that stands in the buffer is one chunk: one
-emission, one commit, one write of acknowledgements.
+MQTT 5: the `mqtt5` codec inside a protocol of our own. Everything that stands in the buffer after a read is
+one chunk: one emission, one commit, one write of acknowledgements. When to read is decided in pace.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,14 +14,11 @@ import mqtt5
 
 from agent.collectors.mqtt import reasons
 from agent.collectors.mqtt.inbox import Inbox
+from agent.collectors.mqtt.pace import Pace
 from agent.collectors.mqtt.wire import MAX_PACKET, Broken, Refused, Target, Wanted, Wire, packed
 
 BUFFER = 256 * 1024
-# Under a steady load the pause grows up to this many times the configured one: the load itself shows that
-# nobody looks at single messages.
-STRETCH = 2.5
 CLOSING = 1.0  # seconds for a DISCONNECT to leave
-SHORTEST = 0.001  # a pause below this is not worth its timer
 
 _QOS = (mqtt5.QoS.AT_MOST_ONCE, mqtt5.QoS.AT_LEAST_ONCE, mqtt5.QoS.EXACTLY_ONCE)
 _TOPIC_ALIAS_INVALID = mqtt5.DisconnectReasonCode.TOPIC_ALIAS_INVALID
@@ -82,7 +75,6 @@ class _Protocol(asyncio.BufferedProtocol):
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._closing: asyncio.Transport | None = None
-        self._limit_reading: Callable[[int | None], None] | None = None  # under TLS
         self._buffer = memoryview(bytearray(BUFFER))
         self._end = 0
         self._connected = False
@@ -91,11 +83,7 @@ class _Protocol(asyncio.BufferedProtocol):
         self._pings = 0
         self._packet_id = 0
         self._subscribing: dict[int, asyncio.Future[list[int]]] = {}
-        self._reading_since = loop.time()
-        self._pause = target.coalesce
-        self._timer: asyncio.TimerHandle | None = None
-        self._paused = False
-        self.held = False
+        self._pace = Pace(loop, target.coalesce, target.receive_maximum)
         self.resumed = False
         self.keepalive = target.keepalive
         self.accepted: asyncio.Future[None] = loop.create_future()
@@ -107,14 +95,12 @@ class _Protocol(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 create_connection gives nothing else
         self._transport = transport
-        if transport.get_extra_info("sslcontext") is not None:
-            self._limit_reading = getattr(transport, "set_read_buffer_limits", None)
+        self._pace.begin(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = self._closing = None
         self._gone.set_result(None)
-        if self._timer is not None:
-            self._timer.cancel()
+        self._pace.end()
         if self._connected:
             self._inbox.end()
         for future in self._subscribing.values():
@@ -132,7 +118,10 @@ class _Protocol(asyncio.BufferedProtocol):
         messages = self._parse()
         if self._connected:
             self._inbox.flush()
-            self._set_pace(messages, at_once=filled)
+            if self._inbox.must_wait():
+                self._pace.hold()
+            else:
+                self._pace.after_read(messages, at_once=filled)
 
     # Packets.
 
@@ -244,56 +233,11 @@ class _Protocol(asyncio.BufferedProtocol):
         self.accepted.set_result(None)
         return True
 
-    # The pace.
-
-    def _set_pace(self, messages: int, *, at_once: bool) -> None:
-        """After a read: go on at once, after a moment, or when there is room."""
-        if self._inbox.must_wait():
-            self.held = True
-            self._stop_reading()
-            return
-        if not messages or self._transport is None:
-            return
-        now = self._loop.time()
-        coalesce = self._target.coalesce
-        if now - self._reading_since >= coalesce:
-            # It took longer for data to come than a pause lasts: a pause would gather nothing.
-            self._pause = coalesce
-            self._reading_since = now
-            return
-        # With half of the window taken up by what one pause gathers, the broker never waits for us.
-        room = self._target.receive_maximum / 2
-        pause = min(max(self._pause, SHORTEST) * min(1.25, room / messages), coalesce * STRETCH)
-        self._pause = pause
-        if at_once or pause < SHORTEST:
-            self._reading_since = now
-            return
-        self._stop_reading()
-        self._timer = self._loop.call_later(pause, self._read_on)
-
-    def _stop_reading(self) -> None:
-        if self._transport is not None:
-            self._paused = True
-            self._transport.pause_reading()
-            if self._limit_reading is not None:
-                # Under TLS a paused transport goes on reading, into a buffer of its own: let that be full at once.
-                # Not before the read we are in has ended, which would look at the limit again and take it back.
-                self._loop.call_soon(self._close_tap)
-
-    def _close_tap(self) -> None:
-        if self._paused and self._transport is not None and self._limit_reading is not None:
-            self._limit_reading(0)
-
-    def _read_on(self) -> None:
-        self._timer = None
-        if self._transport is not None and not self.held:
-            self._paused = False
-            self._reading_since = self._loop.time()
-            if self._limit_reading is not None:
-                self._limit_reading(None)
-            self._transport.resume_reading()
-
     # What the rest of the collector asks for.
+
+    @property
+    def held(self) -> bool:
+        return self._pace.held
 
     @property
     def answered(self) -> bool:
@@ -307,9 +251,7 @@ class _Protocol(asyncio.BufferedProtocol):
         self.send(packed(words))
 
     def resume(self) -> None:
-        if self.held:
-            self.held = False
-            self._read_on()
+        self._pace.release()
 
     def ping(self) -> None:
         self._pings += 1
@@ -365,8 +307,7 @@ class _Protocol(asyncio.BufferedProtocol):
 
     def _close(self) -> None:
         if self._transport is not None:
-            if self._limit_reading is not None:
-                self._limit_reading(None)  # or the broker's good-bye is never read
+            self._pace.end()
             self._transport.close()
             self._closing, self._transport = self._transport, None
 

@@ -1,0 +1,100 @@
+"""
+When to read: the rhythm of one connection.
+
+Wake-ups, not parsing, are what messages cost at real rates. So under a steady load the transport is paused
+for a moment after each read, and the next read finds many messages. After a quiet moment nothing waits, and
+the pause shrinks where what it gathers takes up half of the broker's window. While too much of what was read
+waits for the disk, reading is held altogether, and TCP tells the broker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+# Under a steady load the pause grows up to this many times the configured one: the load itself shows that
+# nobody looks at single messages.
+STRETCH = 2.5
+SHORTEST = 0.001  # seconds; a pause below this is not worth its timer
+
+
+class Pace:
+    """Pauses and resumes one transport."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, coalesce: float, window: int) -> None:
+        """`window`: how many messages the broker sends without our acknowledgement."""
+        self._loop = loop
+        self._coalesce = coalesce
+        # With half of the window taken up by what one pause gathers, the broker never waits for us.
+        self._room = window / 2
+        self._pause = coalesce
+        self._since = loop.time()  # when reading began, again
+        self._transport: asyncio.Transport | None = None
+        self._limit: Callable[[int | None], None] | None = None  # under TLS
+        self._paused = False
+        self._timer: asyncio.TimerHandle | None = None
+        self.held = False
+
+    def begin(self, transport: asyncio.Transport) -> None:
+        """Read from that transport."""
+        self._transport = transport
+        if transport.get_extra_info("sslcontext") is not None:
+            self._limit = getattr(transport, "set_read_buffer_limits", None)
+
+    def end(self) -> None:
+        """It closes, or is gone."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._transport is not None and self._limit is not None:
+            self._limit(None)  # or the broker's good-bye is never read
+        self._transport = None
+
+    def after_read(self, messages: int, *, at_once: bool) -> None:
+        """So many messages were read: go on after a moment, or now. `at_once`: there was more than we could take."""
+        if not messages:
+            return
+        now = self._loop.time()
+        if now - self._since >= self._coalesce:
+            # It took longer for data to come than a pause lasts: a pause would gather nothing.
+            self._pause, self._since = self._coalesce, now
+            return
+        grown = max(self._pause, SHORTEST) * min(1.25, self._room / messages)
+        self._pause = min(grown, self._coalesce * STRETCH)
+        if at_once or self._pause < SHORTEST:
+            self._since = now
+            return
+        self._stop()
+        self._timer = self._loop.call_later(self._pause, self._go_on)
+
+    def hold(self) -> None:
+        """Read nothing until `release`."""
+        self.held = True
+        self._stop()
+
+    def release(self) -> None:
+        """Read again."""
+        if self.held:
+            self.held = False
+            self._go_on()
+
+    def _stop(self) -> None:
+        if self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+            if self._limit is not None:
+                # Under TLS a paused transport goes on reading, into a buffer of its own: let that be full at once.
+                # Not before the read we are in has ended, which would look at the limit again and take it back.
+                self._loop.call_soon(self._close_tap)
+
+    def _close_tap(self) -> None:
+        if self._paused and self._transport is not None and self._limit is not None:
+            self._limit(0)
+
+    def _go_on(self) -> None:
+        self._timer = None
+        if self._transport is not None and not self.held:
+            self._paused = False
+            self._since = self._loop.time()
+            if self._limit is not None:
+                self._limit(None)
+            self._transport.resume_reading()
