@@ -23,12 +23,12 @@ from random import Random
 
 import structlog
 
-from agent import __version__
+from agent import __version__, remembered
 from agent.config import Config, SinkTable
+from agent.config.settings import Spool as SpoolTable
 from agent.delivery import Bodies, Delivery
 from agent.intake import Intake
 from agent.ports import Context
-from agent.config.settings import Spool as SpoolTable
 from agent.spool import Reader, Settings, Spool, default_limits
 from agent.stats import Health, Part, Stats
 from agent.timing import Backoff
@@ -37,6 +37,8 @@ log = structlog.get_logger()
 
 # Reading the spool and packing bodies: two threads let one sink's work overlap another's on two cores.
 POOL_THREADS = 2
+# How often it is looked whether a collector is up, so that its topics can be kept for the next run.
+LOOK_AGAIN = 1.0
 # A plugin that ended gets this long to make its first attempt after the pause.
 FIRST_ATTEMPT = 60.0
 
@@ -113,18 +115,20 @@ async def run(config: Config, stop: asyncio.Event, beside: Beside) -> None:
                 for name, table in config.sinks.items()
             }
             running = Running(config, stats, health, spool, deliveries)
+            former = await asyncio.to_thread(remembered.read, settings.directory)
             async with asyncio.TaskGroup() as tasks:
                 sending = [
                     tasks.create_task(keep_running(health.part("sink", name), delivery.run, rng), name=f"sink {name}")
                     for name, delivery in deliveries.items()
                 ]
                 collecting = [
-                    tasks.create_task(_collect(name, running, intake, rng), name=f"collector {name}")
+                    tasks.create_task(_collect(name, running, intake, rng, former), name=f"collector {name}")
                     for name in config.collectors
                 ]
+                leaving = tasks.create_task(_leave_filters(running, former), name="subscriptions")
                 async with beside(running):
                     await stop.wait()
-                    await _end(collecting)
+                    await _end([*collecting, leaving])
                     await spool.flush()
                     await _drain(deliveries.values(), config.agent.stop_grace)
                     await _end(sending)
@@ -176,7 +180,7 @@ def reader(name: str, table: SinkTable) -> Reader:
     return Reader(name, table.selection.lane, options.start, options.on_full, options.was)
 
 
-async def _collect(name: str, running: Running, intake: Intake, rng: Random) -> None:
+async def _collect(name: str, running: Running, intake: Intake, rng: Random, former: remembered.Filters) -> None:
     table = running.config.collectors[name]
     part = running.health.part("collector", name)
     context = Context(
@@ -186,8 +190,27 @@ async def _collect(name: str, running: Running, intake: Intake, rng: Random) -> 
         stats=running.stats,
         part=part,
         redeliveries=_Redeliveries(running.spool, name),
+        previous=former.get(name, ()),
     )
     await keep_running(part, lambda: table.plugin.run(intake.emitter(name, table.tags), context), rng)
+
+
+async def _leave_filters(running: Running, former: remembered.Filters) -> None:
+    """Once a collector is up, what it had to unsubscribe is done: from then on only its present topics matter."""
+    present = {name: tuple(getattr(table.plugin, "filters", ())) for name, table in running.config.collectors.items()}
+    known = {name: filters for name, filters in present.items() if filters}
+    waiting = {name for name in known if known[name] != former.get(name)}
+    left = {name: former.get(name, ()) for name in known}
+    while waiting:
+        up = {name for name in waiting if running.health.part("collector", name).state == "up"}
+        if up:
+            left.update({name: known[name] for name in up})
+            try:
+                await asyncio.to_thread(remembered.write, running.spool.settings.directory, left)
+                waiting -= up
+            except OSError as error:
+                log.debug("the topics subscribed to are not kept yet", reason=error.strerror)
+        await asyncio.sleep(LOOK_AGAIN)
 
 
 async def _drain(deliveries: Iterable[Delivery], grace: float) -> None:

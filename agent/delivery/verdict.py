@@ -158,15 +158,15 @@ class Verdict:
         if len(self.flying) >= (self.in_flight if self._refused < 2 else 1):
             return None
         ready = sorted((piece for piece in self.pool if piece.not_before <= now), key=lambda each: each.key)
-        fresh = next((piece for piece in ready if not piece.isolating), None)
+        fresh = [piece for piece in ready if not piece.isolating]
         isolating = [piece for piece in ready if piece.isolating]
         if not isolating or any(piece.isolating for piece in self.flying):
             # Isolation is one strand: what is in flight beside it is new data.
-            return fresh
+            return fresh[0] if fresh else None
         if self._refused_alone >= PATIENCE - 1 and self._refused_alone > self._heard:
-            # One more refusal alone may end in refusing. Before it, hear a witness from elsewhere.
+            # One more refusal alone may end in refusing. Before it, hear a witness from far away.
             self._heard = self._refused_alone
-            return fresh or isolating[-1]
+            return (fresh or isolating)[-1]
         return isolating[0]
 
     # What came of it.

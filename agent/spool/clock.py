@@ -62,7 +62,7 @@ class Clock:
 
     def credible(self) -> bool:
         """Whether the wall clock can be right: later than the program, and than what was seen before."""
-        return self._wall() >= max(BUILT_MS, self.known_ms)
+        return self._wall() >= max(BUILT_MS, self.known_ms - STEP_MS)
 
     def note(self) -> int:
         """The latest credible time, for the record."""

@@ -144,6 +144,11 @@ class Cursor:
         return self._dirty
 
     @property
+    def saving(self) -> bool:
+        """Whether a write is under way."""
+        return self._saving is not None
+
+    @property
     def holds_from(self) -> int | None:
         """The first index that must stay on disk for it: where a restart would find it. None: it has drained."""
         # One that has no file yet would begin anew at what is left.

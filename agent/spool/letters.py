@@ -67,23 +67,28 @@ class Letters:
                 if letter is not None:
                     self._next = max(self._next, letter["seq"] + 1)
                     self._at = max(self._at, letter["at"] + 1)
-                    self._remember(letter)
+                    key = _key(letter)
+                    self._remember([key] if key is not None else [])
         return self._at
 
     def append(self, first: int, letters: Sequence[bytes]) -> None:
         """Write letters that stand in the dead lane from index `first` on; durable on return."""
         self._directory.mkdir(mode=0o700, exist_ok=True)
         lines: list[bytes] = []
+        fresh: list[tuple[str, str]] = []
         following = self._next
         for at, letter in enumerate(letters, first):
-            if at < self._at or not self._remember(parsed(letter) or {}):
+            key = _key(parsed(letter))
+            if at < self._at or (key is not None and (key in self._seen or key in fresh)):
                 continue
+            if key is not None:
+                fresh.append(key)
             lines.append(b'{"seq":%d,"at":%d,%b\n' % (following, at, letter[1:]))
             following += 1
         if lines:
             self._write(b"".join(lines))
+        self._remember(fresh)
         self._next, self._at = following, first + len(letters)
-        self._prune()
         self._save()
 
     def drop(self, first: int, letters: Sequence[bytes]) -> None:
@@ -117,10 +122,11 @@ class Letters:
             sync_directory(self._directory)
         self._size += len(data)
 
-    def _prune(self) -> None:
+    def _prune(self, incoming: int) -> None:
+        """Drop the oldest files until there is room for so many bytes more."""
         paths = files(self._directory)
         sizes = {path: path.stat() for path in paths}
-        total = sum(found.st_size for found in sizes.values())
+        total = incoming + sum(found.st_size for found in sizes.values())
         oldest_wanted = self._now() - self._max_age
         for path in paths:
             over = total > self._max_bytes and path != self._path
@@ -143,16 +149,16 @@ class Letters:
         value = {"first": self._first, "next": self._next, "at": self._at, "dropped": dict(self.dropped)}
         self._mark.write(value, sync=self._sync)
 
-    def _remember(self, letter: dict[str, Any]) -> bool:
-        if letter.get("id") is None:
-            return True
-        key = (str(letter["id"]), str(letter.get("sink")))
-        if key in self._seen:
-            return False
-        if len(self._seen) >= REMEMBERED:
+    def _remember(self, keys: Sequence[tuple[str, str]]) -> None:
+        self._seen.update(dict.fromkeys(keys))
+        while len(self._seen) > REMEMBERED:
             del self._seen[next(iter(self._seen))]
-        self._seen[key] = None
-        return True
+
+
+def _key(letter: dict[str, Any] | None) -> tuple[str, str] | None:
+    if letter is None or letter.get("id") is None:
+        return None
+    return str(letter["id"]), str(letter.get("sink"))
 
 
 def files(directory: Path) -> list[Path]:

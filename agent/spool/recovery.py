@@ -114,15 +114,17 @@ def _cursor(path: Path, trouble: Trouble) -> tuple[Mark, Kept | None]:
 
 
 def _find_end(out: FoundLane, trouble: Trouble) -> None:
+    limit = None  # where the next segment begins: what stands beyond is left over from a write that failed
     for one in reversed(out.segments):
         end = one.base
         try:
             for header, whole in frames(one):
-                if whole is not None:
+                if whole is not None and (limit is None or header.base < limit):
                     end = header.end
                     out.group = max(out.group, header.group)
         except OSError as error:
             trouble(one.path, f"cannot be read: {error.strerror or error}", False)
+        limit = one.base
         out.end = max(out.end, end)
         if end > one.base:
             break

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import structlog
 
@@ -151,8 +150,3 @@ def _loaded(sink: str, lane: Lane, mark: Mark, value: Kept, write: Write) -> Cur
         saved=value.position,
         _dirty=value.sink != sink,
     )
-
-
-def directory_of(lanes: Path, name: str) -> Path:
-    """Where a lane's files are."""
-    return lanes / file_name(name)

@@ -319,6 +319,7 @@ def test_what_is_evicted_is_cancelled_and_the_rest_goes_on(tmp_path: Path) -> No
                 await until(lambda: cursor.ledger.evicted >= 100, within=30)
                 # The one that hung was cancelled, and another has taken its place.
                 await until(lambda: len(far.requests) >= 2, within=30)
+                assert "lake: 0" not in {task.get_name() for task in asyncio.all_tasks()}
                 far.script = lambda request: Reply()
                 # A batch that hangs and was not evicted is given up by delivery itself.
                 await until(lambda: delivery.queued() == 0, within=1000, step=0.5)
@@ -328,6 +329,24 @@ def test_what_is_evicted_is_cancelled_and_the_rest_goes_on(tmp_path: Path) -> No
             assert ledger.sum == 3100
             assert far.stored[-1] == 3999
             assert it.value("agent_sink_records_total", sink="lake", outcome="evicted") == ledger.evicted
+
+    run(main())
+
+
+def test_what_was_surely_not_taken_is_not_booked_as_maybe_taken_when_it_is_evicted(tmp_path: Path) -> None:
+    def small(settings: dict[str, object]) -> None:
+        settings.update(max_bytes=1 << 20, segment_bytes=128 << 10)
+
+    async def main() -> None:
+        async with rig(tmp_path, change=small) as it, far_side(lambda request: Reply(503)) as far:
+            delivery = it.delivery(Post(far.port))
+            async with it.running(delivery):
+                for start in range(0, 3000, 50):
+                    await it.put(range(start, start + 50), pad=1000)
+                [cursor] = it.spool.cursors("lake")
+                await until(lambda: cursor.ledger.evicted >= 100, within=30)
+                assert far.requests
+                assert cursor.ledger.evicted_maybe_taken == 0
 
     run(main())
 

@@ -163,6 +163,20 @@ def test_a_whole_batch_of_bad_records_is_convicted_while_good_batches_flow() -> 
     assert made.now < 600  # by contrast, not by waiting
 
 
+def test_the_one_good_record_among_many_bad_ones_is_found() -> None:
+    made = world(lambda n: n != 150, batches=1, size=200)
+    made.run(lambda: made.taken == {150}, most=2000)
+    assert made.taken == {150}
+
+
+def test_bad_records_in_a_row_do_not_look_like_refusing_while_good_batches_wait() -> None:
+    made = world(lambda n: n < 14, batches=60, size=8)
+    while len(made.convicted) < 14:
+        assert made.step()
+        assert made.verdict.standing == "up"
+    assert made.convicted == set(range(14))
+
+
 def test_an_acceptance_that_was_sent_before_the_failure_is_no_contrast() -> None:
     verdict = Verdict(in_flight=2, rng=Random(0))
     verdict.add([piece(0, 1), piece(1, 1), piece(2, 1)])

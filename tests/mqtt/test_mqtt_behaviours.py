@@ -54,8 +54,10 @@ class Site:
         return collector(self.broker.url, *topics, protocol=self.version, **options)
 
     async def publish(self, topic: str, *payloads: bytes, **options: Any) -> None:
+        user = {"username": "device"} if self.broker.name == "amqtt" else {}
+
         def send() -> None:
-            with publisher(self.broker.port, self.version, username="device") as device:
+            with publisher(self.broker.port, self.version, **user) as device:
                 device.send(topic, *payloads, **options)
 
         await asyncio.to_thread(send)

@@ -121,7 +121,7 @@ def test_dead_letters_on_their_way_count(state: Path, monkeypatch: pytest.Monkey
     async def main() -> None:
         async with opened(state) as spool:
             await spool.append([part(records(3))])
-            await spool._drain._busy.acquire()  # the drain is slow
+            await spool._works.drain._busy.acquire()  # the drain is slow
             await spool.append([dead_part(letter("a-0"), letter("a-1"))])
             cursor = spool.cursors("lake")[-1]
             cursor.book(2, State.DEAD)
@@ -129,7 +129,7 @@ def test_dead_letters_on_their_way_count(state: Path, monkeypatch: pytest.Monkey
             report = audit(state)
             assert report.balanced, report.findings
             assert report.dead_letters == {"lake": 2}
-            spool._drain._busy.release()
+            spool._works.drain._busy.release()
 
     run(main)
     assert audit(state).balanced

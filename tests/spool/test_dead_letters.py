@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import time
@@ -125,6 +126,30 @@ def test_letters_past_their_age_are_dropped(tmp_path: Path) -> None:
     assert letters.dropped["lake"] == 30 - len(kept)
 
 
+def test_letters_that_could_not_be_written_are_not_taken_for_written(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dead, "_RETRY_SECONDS", 0.02)
+    real = os.fsync
+    failures = [OSError(errno.EIO, "input/output error")] * 3
+
+    def failing(fd: int) -> None:
+        if failures and os.readlink(f"/proc/self/fd/{fd}").endswith(".ndjson"):
+            raise failures.pop()
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", failing)
+
+    async def main() -> None:
+        async with opened(state) as spool:
+            await spool.append([dead_part(letter("a-0"), letter("a-1"))])
+            await until(lambda: spool.cursors(dead.SINK)[-1].position == 2)
+
+    run(main)
+    assert not failures
+    assert [(one["seq"], one["id"]) for one in lines(state)] == [(0, "a-0"), (1, "a-1")]
+
+
 def test_a_directory_that_cannot_be_written_holds_letters_back_and_loses_none(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,7 +159,7 @@ def test_a_directory_that_cannot_be_written_holds_letters_back_and_loses_none(
         async with opened(state) as spool:
             (state / "dead-letters").write_text("in the way")
             await spool.append([dead_part(letter("a-0")), part(records(5))])
-            await until(lambda: spool._drain._trouble)
+            await until(lambda: spool._works.drain._trouble)
             (state / "dead-letters").unlink()
             (state / "dead-letters").mkdir()
             await until(lambda: len(lines(state)) == 1)

@@ -145,7 +145,7 @@ def test_segments_go_when_the_last_sink_has_settled_them(state: Path) -> None:
             lane = spool.lanes["all"]
             before = len(lane.segments)
             await deliver(spool, "lake")
-            await spool._janitor._make_room()
+            await spool._works.janitor._make_room()
             assert len(lane.segments) == before
             await deliver(spool, "file")
             await until(lambda: len(lane.segments) == 1)
@@ -395,7 +395,7 @@ def test_a_removed_sink_is_kept_a_while_and_then_abandoned(state: Path) -> None:
             await spool.append([part(records(100), lane="few")])
             await deliver(spool, "gone", most=30)
         async with opened(state, LAKE) as spool:
-            await spool._janitor._tick()
+            await spool._works.janitor._tick()
             assert spool.lanes["few"].first == 0
         async with opened(state, LAKE, gone) as spool:
             (cursor,) = spool.cursors("gone")
@@ -403,7 +403,7 @@ def test_a_removed_sink_is_kept_a_while_and_then_abandoned(state: Path) -> None:
         async with opened(state, LAKE) as spool:
             pass
         async with opened(state, LAKE, retire_after=0) as spool:
-            (cursor,) = spool._janitor.cursors["few"]
+            (cursor,) = spool._works.janitor.cursors["few"]
             await until(lambda: "few" not in spool.lanes)
             assert (cursor.ledger.delivered, cursor.ledger.abandoned) == (30, 70)
             assert not (state / "lanes" / "few").exists()

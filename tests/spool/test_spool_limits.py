@@ -145,7 +145,7 @@ def test_a_sink_that_blocks_closes_intake_by_name_and_opens_it_again(state: Path
             await spool.flush()  # does not wait for what cannot be
             while not pouring.done():
                 await deliver(spool, most=200)
-                await spool._janitor._make_room()
+                await spool._works.janitor._make_room()
             await pouring
             await deliver(spool)
             await until(lambda: spool.closed_reason is None)
@@ -185,7 +185,7 @@ def test_a_retired_sink_holds_its_records_within_the_limits_only(state: Path) ->
                 await pour(spool, 250, i)
                 await deliver(spool)
             await until(lambda: spool.bytes <= MIB)
-            (gone,) = [one for one in spool._janitor.cursors["all"] if one.sink == "gone"]
+            (gone,) = [one for one in spool._works.janitor.cursors["all"] if one.sink == "gone"]
             assert gone.ledger.evicted == 500
         assert audit(state).balanced
 
@@ -212,13 +212,13 @@ def test_free_disk_below_the_minimum_evicts_only_where_that_can_help(
             assert cursor.ledger.evicted == 0
             free = 100 * KIB  # full of something else: all we have would not make up for it
             await pour(spool, 200, 400)
-            await until(lambda: not spool._janitor._disk_low)
+            await until(lambda: not spool._works.janitor._disk_low)
             assert cursor.ledger.evicted == 0
             free = 800 * KIB
             await pour(spool, 200, 600)
             await until(lambda: cursor.ledger.evicted > 0)
             free = 10 * MIB
-            await until(lambda: not spool._janitor._disk_low)
+            await until(lambda: not spool._works.janitor._disk_low)
             await pour(spool, 200, 800)
         assert audit(state).balanced
 
@@ -356,7 +356,7 @@ def test_it_opens_on_a_disk_that_was_full_from_the_start(tmp_path: Path) -> None
                 assert spool.closed_reason is not None
                 waiting = spool.append([part(records(10))])
                 filler.unlink()
-                spool._writer.kick()
+                spool._works.writer.kick()
                 await waiting
                 await until(lambda: spool.closed_reason is None)
                 assert await deliver(spool) == 10
@@ -389,7 +389,7 @@ def test_a_read_only_disk_is_opened_read_and_comes_back(tmp_path: Path, monkeypa
                 assert not saving.done()
                 assert not waiting.done()
                 remount("rw")
-                spool._writer.kick()
+                spool._works.writer.kick()
                 await waiting
                 await saving
                 await until(lambda: spool.closed_reason is None)

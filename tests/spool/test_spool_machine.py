@@ -102,9 +102,9 @@ class LaneAgainstList(RuleBasedStateMachine):
 
         async def go() -> None:
             while self.spool.bytes > 24 * KIB:
-                await self.spool._janitor._make_room()
+                await self.spool._works.janitor._make_room()
                 await asyncio.sleep(0.001)
-            await self.spool._janitor._make_room()
+            await self.spool._works.janitor._make_room()
 
         self.wait(go())
         self.evicted = max(self.evicted, self.lane.evicted)
@@ -149,13 +149,13 @@ class LaneAgainstList(RuleBasedStateMachine):
     @rule()
     def rotate(self) -> None:
         self.lane.seal = True
-        self.spool._writer.kick()
+        self.spool._works.writer.kick()
 
     @rule()
     def tick(self) -> None:
         async def go() -> None:
-            await self.spool._janitor._tick()
-            await self.spool._janitor._make_room()
+            await self.spool._works.janitor._tick()
+            await self.spool._works.janitor._make_room()
             for sink in SINKS:
                 await self.cursor(sink).save()
 

@@ -163,7 +163,7 @@ def test_damage_is_booked_once_and_the_segment_kept_to_look_at(state: Path) -> N
             assert await deliver(spool) == 380
             cursor = spool.cursors("lake")[-1]
             assert (cursor.position, cursor.ledger.delivered, cursor.ledger.damaged) == (400, 380, 20)
-            await spool._janitor._make_room()
+            await spool._works.janitor._make_room()
             assert not segments(state)
             assert [one.read_bytes() for one in (state / "damaged").iterdir()] == [bytes(data)]
         assert audit(state).balanced
@@ -390,6 +390,17 @@ def test_what_a_failed_write_left_behind_is_not_read(state: Path, monkeypatch: p
             assert await everything(spool.lanes["all"]) == ({i: DATA[i] for i in range(200)}, [])
 
     run(main)
+
+
+def test_what_a_failed_write_left_is_no_loss_where_the_next_segment_is_still_empty(state: Path) -> None:
+    """Killed after the new segment was made and before anything was written to it."""
+    fill(state)
+    (path,) = segments(state)
+    offset, header = frames(path)[10]
+    (state / "lanes" / "all" / "head").unlink()
+    (path.parent / f"{header.base:016x}-00000000000000aa.seg").write_bytes(b"")
+    assert left(state) == ({i: DATA[i] for i in range(header.base)}, [])
+    assert offset
 
 
 def test_sectors_that_cannot_be_read_cost_their_frames(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,39 @@
+"""
+What the collectors of one run leave for those of the next: the topics that their broker sessions were subscribed to.
+
+A session outlives the agent, and so do its subscriptions: a topic that was taken out of agent.toml must be
+unsubscribed by whoever still knows of it. One small JSON file in the state directory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+Filters = Mapping[str, tuple[str, ...]]  # by collector
+
+NAME = "subscriptions.json"
+
+
+def read(directory: Path) -> Filters:
+    """What the last run left; nothing where the file is missing or damaged: then topics stay subscribed."""
+    try:
+        return msgspec.json.decode((directory / NAME).read_bytes(), type=dict[str, tuple[str, ...]])
+    except (OSError, msgspec.DecodeError):
+        return {}
+
+
+def write(directory: Path, filters: Filters) -> None:
+    """Leave this for the next run. Raises OSError where the disk takes nothing."""
+    path = directory / NAME
+    draft = path.with_suffix(".new")
+    try:
+        draft.touch(mode=0o600)
+        draft.write_bytes(msgspec.json.encode(filters))
+        os.replace(draft, path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
