@@ -86,7 +86,9 @@ class Letters:
             lines.append(b'{"seq":%d,"at":%d,%b\n' % (following, at, letter[1:]))
             following += 1
         if lines:
-            self._write(b"".join(lines))
+            data = b"".join(lines)
+            self._prune(len(data))
+            self._write(data)
         self._remember(fresh)
         self._next, self._at = following, first + len(letters)
         self._save()

@@ -75,9 +75,7 @@ def cloud_inside(*datasets: Dataset) -> Iterator[Sandbox]:
         thread.join(10)
 
 
-def mqtt_collector(
-    url: str, topic: str = "plant/#", name: str = "plant", *, options: str = "", more: str = ""
-) -> str:
+def mqtt_collector(url: str, topic: str = "plant/#", name: str = "plant", *, options: str = "", more: str = "") -> str:
     """The tables of a collector that takes that topic; `options` are the collector's, `more` the subscription's."""
     return f"""
 [collectors.{name}]
@@ -258,4 +256,3 @@ class Background:
         if self._error is not None:
             raise self._error
         return self._result
-

@@ -37,7 +37,11 @@ def _lags(tmp_path: Path, *, beside_a_hanging_sink: bool) -> list[float]:
     """How long each record took from its arrival at the agent to the far side, in seconds, sorted."""
     with broker(tmp_path) as plant, cloud_inside(Dataset(id="lake"), Dataset(id="stuck")) as far:
         far.faults.add(faults.hang(dataset="stuck"))
-        config = HASTY_AGENT + mqtt_collector(plant.url) + obsrv_sink(far.url, dataset="lake", more='select = ["mqtt.plant"]')
+        config = (
+            HASTY_AGENT
+            + mqtt_collector(plant.url)
+            + obsrv_sink(far.url, dataset="lake", more='select = ["mqtt.plant"]')
+        )
         if beside_a_hanging_sink:
             # A selection of its own, so a lane of its own, and the shipped timeout: it hangs for the whole run.
             config += obsrv_sink(far.url, "stuck", dataset="stuck", timeout="75s", more='select = ["mqtt.*"]')
@@ -101,7 +105,10 @@ def test_the_bulk_of_one_sink_evicts_nothing_of_a_hanging_sink_that_wants_one_in
             rare = [number for number in range(BULK) if number % RARE == 0]
             books = agent.status()["sinks"]
             assert books["alarms"]["queued"] == len(rare)
-            say(capsys, f"{BULK * PAD >> 20} MiB through {SPOOL_MIB} MiB; evicted: bulk {books['bulk']['ledger']['evicted']}, alarms 0")
+            say(
+                capsys,
+                f"{BULK * PAD >> 20} MiB through {SPOOL_MIB} MiB; evicted: bulk {books['bulk']['ledger']['evicted']}, alarms 0",
+            )
             # And when the bulk itself is stuck and overflows, it is the bulk that goes.
             far.fault("unavailable", dataset="bulk")
             more = range(BULK, BULK + 2 * SPOOL_MIB * 1_048_576 // PAD)
