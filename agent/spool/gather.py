@@ -35,15 +35,16 @@ def claim_once(parts: Sequence[Part]) -> list[Part]:
     between would have the redelivery acknowledged and the rest of the message lost. Lanes are committed
     in the order of their names. Raises ValueError for columns that do not fit the records.
     """
+    if len(parts) == 1 and parts[0].packets is not None:  # nearly always
+        part = _checked(parts[0], parts[0].packets)
+        if len(set(part.packets or ())) == len(part.records):
+            return [part]
     taken: set[int] = set()
     out: dict[int, Part] = {}
     for place in sorted(range(len(parts)), key=lambda i: (parts[i].lane, i), reverse=True):
         part = parts[place]
         if part.packets is not None:
             packets = array("H", part.packets)
-            hashes = array("Q", part.hashes if part.hashes is not None else bytes(8 * len(packets)))
-            if not len(part.records) == len(packets) == len(hashes):
-                raise ValueError(f"{len(part.records)} records, {len(packets)} packets, {len(hashes)} hashes")
             distinct = set(packets)
             distinct.discard(0)
             if len(distinct) < len(packets) or distinct & taken:
@@ -53,9 +54,18 @@ def claim_once(parts: Sequence[Part]) -> list[Part]:
                     elif packets[i]:
                         taken.add(packets[i])
             taken |= distinct
-            part = replace(part, packets=packets, hashes=hashes)
+            part = _checked(part, packets)
         out[place] = part
     return [out[place] for place in range(len(parts))]
+
+
+def _checked(part: Part, packets: Sequence[int]) -> Part:
+    """The part with its columns as arrays: what does not fit them is the caller's mistake, not the writer's."""
+    ids = array("H", packets)
+    hashes = array("Q", bytes(8 * len(ids)) if part.hashes is None else part.hashes)
+    if not len(part.records) == len(ids) == len(hashes):
+        raise ValueError(f"{len(part.records)} records, {len(ids)} packets, {len(hashes)} hashes")
+    return replace(part, packets=ids, hashes=hashes)
 
 
 def drafts(parts: Sequence[Part], clock: Clock) -> list[Draft]:

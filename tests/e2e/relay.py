@@ -63,7 +63,7 @@ class Relay:
     def _up(self, broker: socket.socket, client: socket.socket) -> None:
         """From the client to the broker, late."""
         waiting: deque[tuple[float, bytes]] = deque()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # the latter: closed from the other side
             while True:
                 wait = 0.05 if not waiting else max(0.0, min(0.05, waiting[0][0] + self.delay - time.monotonic()))
                 readable, _, _ = select.select([client], [], [], wait)

@@ -115,7 +115,7 @@ HASTY_AGENT = AGENT + 'stop_grace = "1s"\n'  # where a far side hangs at the sto
 def is_subscribed(agent: AgentProcess, name: str = "plant") -> bool:
     """Whether the collector is up: its session stands, and what is published from now on is its."""
     code, body = get(f"http://127.0.0.1:{agent.port}/status.json")
-    return code == 200 and json.loads(body)["collectors"][name]["state"] == "up"
+    return code == 200 and bool(json.loads(body)["collectors"][name]["state"] == "up")
 
 
 def subscribed(agent: AgentProcess, name: str = "plant", timeout: float = 30) -> None:
@@ -149,7 +149,7 @@ def settled(agent: AgentProcess, count: int, sink: str = "lake") -> bool:
 
 def drained(agent: AgentProcess, sink: str = "lake") -> bool:
     """Whether nothing waits for the sink."""
-    return agent.status()["sinks"][sink]["queued"] == 0
+    return bool(agent.status()["sinks"][sink]["queued"] == 0)
 
 
 def metric(agent: AgentProcess, name: str, **labels: str) -> float:

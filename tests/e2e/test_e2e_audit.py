@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,10 @@ def _frames(segment: bytes) -> list[tuple[int, int]]:
     return found
 
 
+def _has_head(agent: AgentProcess, head: int) -> bool:
+    return bool(agent.status()["spool"]["lanes"]["all"]["head"] == head)
+
+
 @pytest.fixture(scope="module")
 def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentProcess]:
     """Stopped, with two lanes: the lake has taken some, refused three and is behind; `alarms` has taken nothing."""
@@ -69,7 +74,7 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentProcess]:
             far.fault("unavailable")
             for wave in range(300, 600, 50):  # each makes a frame or more
                 publish(plant, range(wave, wave + 50), topic=lambda n: f"plant/alarm/{n % 7}")
-                wait_for("the wave", lambda end=wave + 50: agent.status()["spool"]["lanes"]["all"]["head"] == end)
+                wait_for("the wave", partial(_has_head, agent, wave + 50))
             assert agent.stop() == 0
             yield agent
 

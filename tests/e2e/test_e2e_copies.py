@@ -35,7 +35,7 @@ def _config(plant: Broker, far: Cloud, topic: str = "plant/#", client_id: str = 
     """A client id of its own, so that the session at the broker does not hang on the state directory."""
     # Small batches: many of them are planned and in flight at any moment.
     collector = mqtt_collector(plant.url, topic, options=f'client_id = "{client_id}"')
-    return AGENT + collector + obsrv_sink(far.url, timeout="3s", more="batch_records = 40\nlinger = '50ms'")
+    return AGENT + collector + obsrv_sink(far.url, timeout="1s", more="batch_records = 40\nlinger = '50ms'")
 
 
 def _copy(state: Path, to: Path) -> None:
@@ -84,9 +84,8 @@ def test_a_second_agent_on_a_copy_of_a_living_state_directory_reuses_no_name(tmp
                 subscribed(second)
                 ours = publish(plant, range(10_000, 11_000), topic=lambda n: f"second/{n % 7}")
             wait_for("all of both", lambda: _arrived(far, publisher.acknowledged | ours))
-            for agent in (first, second):
-                wait_for("an empty queue", lambda agent=agent: drained(agent))
-                assert agent.stop() == 0
+            wait_for("empty queues", lambda: drained(first) and drained(second))
+            assert [agent.stop() for agent in (first, second)] == [0, 0]
             # Each has its books, and both are true: the copy's records beyond its last whole frame never were its own.
             assert_books_balance(first)
             assert_books_balance(second)
@@ -94,42 +93,48 @@ def test_a_second_agent_on_a_copy_of_a_living_state_directory_reuses_no_name(tmp
 
 
 def test_a_state_directory_deleted_with_batches_in_flight_costs_nothing_that_comes_after(tmp_path: Path) -> None:
-    with broker(tmp_path) as plant, cloud(tmp_path) as far:
-        with AgentProcess(tmp_path / "agent", _config(plant, far)) as agent:
+    with (
+        broker(tmp_path) as plant,
+        cloud(tmp_path) as far,
+        AgentProcess(tmp_path / "agent", _config(plant, far)) as agent,
+    ):
+        agent.start()
+        subscribed(agent)
+        with _traffic(plant, far, agent, range(3000)):
+            agent.kill()
+            shutil.rmtree(agent.state)
+            later = publish(plant, range(10_000, 11_000))  # while it is down
             agent.start()
             subscribed(agent)
-            with _traffic(plant, far, agent, range(3000)):
-                agent.kill()
-                shutil.rmtree(agent.state)
-                later = publish(plant, range(10_000, 11_000))  # while it is down
-                agent.start()
-                subscribed(agent)
-                later |= publish(plant, range(11_000, 12_000))
-            wait_for("all that came after", lambda: _arrived(far, later))
-            wait_for("an empty queue", lambda: drained(agent))
-            assert agent.stop() == 0
-            assert_books_balance(agent)
-            assert Books.of(far).conflicts == 0
+            later |= publish(plant, range(11_000, 12_000))
+        wait_for("all that came after", lambda: _arrived(far, later))
+        wait_for("an empty queue", lambda: drained(agent))
+        assert agent.stop() == 0
+        assert_books_balance(agent)
+        assert Books.of(far).conflicts == 0
 
 
 def test_a_state_directory_rolled_back_to_an_older_copy_reuses_no_name(tmp_path: Path) -> None:
-    with broker(tmp_path) as plant, cloud(tmp_path) as far:
-        with AgentProcess(tmp_path / "agent", _config(plant, far)) as agent:
+    with (
+        broker(tmp_path) as plant,
+        cloud(tmp_path) as far,
+        AgentProcess(tmp_path / "agent", _config(plant, far)) as agent,
+    ):
+        agent.start()
+        subscribed(agent)
+        with _traffic(plant, far, agent, range(4000)) as publisher:
+            _copy(agent.state, tmp_path / "older")
+        wait_for("all of the first run", lambda: _arrived(far, publisher.acknowledged))
+        with _traffic(plant, far, agent, range(4000, 6000)):
+            agent.kill()
+            shutil.rmtree(agent.state)
+            shutil.copytree(tmp_path / "older", agent.state)
+            later = publish(plant, range(10_000, 11_000))
             agent.start()
             subscribed(agent)
-            with _traffic(plant, far, agent, range(4000)) as publisher:
-                _copy(agent.state, tmp_path / "older")
-            wait_for("all of the first run", lambda: _arrived(far, publisher.acknowledged))
-            with _traffic(plant, far, agent, range(4000, 6000)):
-                agent.kill()
-                shutil.rmtree(agent.state)
-                shutil.copytree(tmp_path / "older", agent.state)
-                later = publish(plant, range(10_000, 11_000))
-                agent.start()
-                subscribed(agent)
-                later |= publish(plant, range(11_000, 12_000))
-            wait_for("all that came after", lambda: _arrived(far, later))
-            wait_for("an empty queue", lambda: drained(agent))
-            assert agent.stop() == 0
-            assert_books_balance(agent)
-            _assert_names_are_kept(far)
+            later |= publish(plant, range(11_000, 12_000))
+        wait_for("all that came after", lambda: _arrived(far, later))
+        wait_for("an empty queue", lambda: drained(agent))
+        assert agent.stop() == 0
+        assert_books_balance(agent)
+        _assert_names_are_kept(far)

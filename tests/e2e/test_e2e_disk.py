@@ -40,7 +40,7 @@ def _payload(number: int) -> bytes:
 
 
 def _mount(*arguments: str) -> None:
-    done = subprocess.run(["mount", *arguments], capture_output=True, text=True)
+    done = subprocess.run(["mount", *arguments], check=False, capture_output=True, text=True)
     if done.returncode:
         missing = f"cannot mount ({done.stderr.strip()}): the tests of full and read-only disks need root and mounts"
         sys.stderr.write(f"\n*** {missing} ***\n")
@@ -238,7 +238,7 @@ def _size(directory: Path) -> int:
 def test_a_flood_of_garbage_stays_inside_the_limit_of_dead_letters(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _garbage(tmp_path, capsys, 200_000)
+    _garbage(tmp_path, capsys, 100_000)
 
 
 @pytest.mark.soak

@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from processes import AgentProcess, wait_for
@@ -31,7 +32,7 @@ from scene import (
 REDELIVERED = "agent_mqtt_redelivered_total"
 
 # What goes wrong at the far side, as shares of the time it is published in: (from, for, fault, options).
-TROUBLE = [
+TROUBLE: list[tuple[float, float, str, dict[str, Any]]] = [
     (0.03, 0.11, "unavailable", {}),
     (0.18, 0.07, "error", {"stored": True}),
     (0.28, 0.07, "reset", {"stage": "read"}),
@@ -97,7 +98,7 @@ def _survive(tmp_path: Path, capsys: pytest.CaptureFixture[str], *, messages: in
 def test_every_message_the_broker_took_is_stored_once_through_kills_and_outages(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _survive(tmp_path, capsys, messages=50_000, seconds=14.0, kills=5)
+    _survive(tmp_path, capsys, messages=50_000, seconds=12.0, kills=5)
 
 
 @pytest.mark.soak

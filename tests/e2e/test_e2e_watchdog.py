@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,7 @@ class Systemd:
     def longest_silence(self, since: float) -> float:
         """The longest time between two feeds since that moment, up to now."""
         moments = [since, *(moment for moment in list(self.fed) if moment > since), time.monotonic()]
-        return max(later - earlier for earlier, later in zip(moments, moments[1:], strict=False))
+        return max(later - earlier for earlier, later in pairwise(moments))
 
     def close(self) -> None:
         self._socket.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -423,3 +425,53 @@ def test_the_part_says_how_the_spool_fares(state: Path) -> None:
 
     run(main)
     assert health.part("spool", "writer").state == "stopped"
+
+
+def test_a_writer_that_hangs_does_not_answer(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.fdatasync
+    entered, released = threading.Event(), threading.Event()
+
+    def hanging(fd: int) -> None:
+        if os.readlink(f"/proc/self/fd/{fd}").endswith(".seg"):
+            entered.set()
+            released.wait(20)
+        real(fd)
+
+    async def main() -> None:
+        async with opened(state) as spool:
+            await spool.append([part(records(1))])
+            monkeypatch.setattr(os, "fdatasync", hanging)
+            waiting = spool.append([part(records(1))])
+            await until(entered.is_set)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(spool.alive(), 0.2)
+            # Readers and cursors are not held up by it.
+            assert await deliver(spool) == 1
+            assert not waiting.done()
+            released.set()
+            assert await spool.alive()
+            await waiting
+
+    run(main)
+
+
+def test_a_large_backlog_is_read_with_little_memory(state: Path) -> None:
+    async def main() -> None:
+        async with opened(state, durability="none", max_bytes=1 << 30, segment_bytes=4 << 20) as spool:
+            data = records(500, size=250)
+            for _ in range(300):
+                await spool.append([part(data)])
+            lane = spool.lanes["all"]
+            assert lane.bytes > 35 << 20
+            tracemalloc.start()
+            try:
+                at = 0
+                while at < lane.head:
+                    got = await lane.read(at, 500, 1 << 20)
+                    assert isinstance(got, Run)
+                    at = got.end
+                assert tracemalloc.get_traced_memory()[1] < 2 << 20
+            finally:
+                tracemalloc.stop()
+
+    run(main)
