@@ -107,9 +107,7 @@ class Retryable(DeliveryError):
 class Throttled(Retryable):
     """The far side asks for a pause of `retry_after` seconds (from Retry-After, seconds or date)."""
 
-    def __init__(
-        self, reason: str, *, retry_after: float, status: int | None = None, answer: str = ""
-    ) -> None:
+    def __init__(self, reason: str, *, retry_after: float, status: int | None = None, answer: str = "") -> None:
         super().__init__(reason, status=status, answer=answer)
         self.retry_after = retry_after
 
