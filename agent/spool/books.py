@@ -125,14 +125,20 @@ def _look(directory: Path) -> Report:
         report.findings.append(Finding(sink, path.parent.name, f"{path.name}: {text}"))
 
     lanes = recovery.lanes(directory / "lanes", trouble)
-    counted: dict[str, _Counted] = {}
-    for name, lane in lanes.items():
-        counted[name] = _count(lane)
-        _registry(lane, report)
-        for sink, (_, cursor) in lane.cursors.items():
-            if cursor is not None:
-                _balance(sink, cursor, lane, counted[name], report)
+    # In this order beside an agent at work: what is booked as dead by now is found among the letters next.
     _dead(directory, lanes, report)
+    for lane in lanes.values():
+        head = lane.proven
+        counted = _count(lane)
+        _registry(lane, report)
+        # Read again: whatever was deleted while we counted lies below where the cursors are now.
+        for sink, (mark, _) in lane.cursors.items():
+            try:
+                _, cursor = recovery.read_cursor(mark.path, lambda *_: None)
+            except FileNotFoundError:
+                continue  # the registry says whether it may go
+            if cursor is not None:
+                _balance(sink, cursor, lane, max(head, counted.end), counted, report)
     return report
 
 
@@ -163,8 +169,8 @@ def _registry(lane: FoundLane, report: Report) -> None:
             report.findings.append(Finding(sink, lane.name, text))
 
 
-def _balance(sink: str, cursor: Kept, lane: FoundLane, counted: _Counted, report: Report) -> None:
-    head = max(lane.proven, counted.end) if cursor.end is None else cursor.end
+def _balance(sink: str, cursor: Kept, lane: FoundLane, proven: int, counted: _Counted, report: Report) -> None:
+    head = max(proven, cursor.position) if cursor.end is None else cursor.end
     queued = counted.between(cursor.position, head)
     report.cursors.append(
         CursorReport(
@@ -185,8 +191,9 @@ def _balance(sink: str, cursor: Kept, lane: FoundLane, counted: _Counted, report
     for first, end in _without(counted.missing(cursor.position, head), known):
         text = f"{end - first} records from {first} on are gone that are neither settled nor booked"
         report.findings.append(Finding(sink, lane.name, text))
-    kept_from = max(cursor.start, lane.segments[0].base if lane.segments else cursor.position)
-    vanished = sum(end - first for first, end in counted.missing(kept_from, cursor.position))
+    there = [segment.base for segment in lane.segments if segment.path.exists()]
+    kept_from = max(cursor.start, min(there, default=cursor.position))
+    vanished = sum(end - first for first, end in counted.missing(kept_from, min(cursor.position, proven)))
     if vanished > cursor.ledger.damaged + cursor.ledger.evicted:
         text = f"{vanished} settled records are gone from within the log, {cursor.ledger.damaged} booked as damaged"
         report.findings.append(Finding(sink, lane.name, text))
@@ -212,7 +219,7 @@ def _dead(directory: Path, lanes: dict[str, FoundLane], report: Report) -> None:
     distinct: dict[str, set[str]] = {}
     total: Counter[str] = Counter()
     lane = lanes.get(dead.LANE)
-    waiting = [] if lane is None else _waiting(lane, state.at)
+    waiting = [] if lane is None else _waiting(recovery.lane(lane.directory, lambda *_: None), state.at)
     for letter in [*state.letters, *waiting]:
         sink = str(letter.get("sink"))
         total[sink] += 1

@@ -75,22 +75,21 @@ class Letters:
         """Write letters that stand in the dead lane from index `first` on; durable on return."""
         self._directory.mkdir(mode=0o700, exist_ok=True)
         lines: list[bytes] = []
-        fresh: list[tuple[str, str]] = []
-        following = self._next
+        keys: list[tuple[str, str]] = []
+        size = 0
         for at, letter in enumerate(letters, first):
             key = _key(parsed(letter))
-            if at < self._at or (key is not None and (key in self._seen or key in fresh)):
+            if at < self._at or (key is not None and (key in self._seen or key in keys)):
                 continue
+            line = b'{"seq":%d,"at":%d,%b\n' % (self._next + len(lines), at, letter[1:])
+            if lines and size + len(line) > self._file_size:
+                self._keep(lines, keys, at)
+                lines, keys, size = [], [], 0
+            lines.append(line)
+            size += len(line)
             if key is not None:
-                fresh.append(key)
-            lines.append(b'{"seq":%d,"at":%d,%b\n' % (following, at, letter[1:]))
-            following += 1
-        if lines:
-            data = b"".join(lines)
-            self._prune(len(data))
-            self._write(data)
-        self._remember(fresh)
-        self._next, self._at = following, first + len(letters)
+                keys.append(key)
+        self._keep(lines, keys, first + len(letters))
         self._save()
 
     def drop(self, first: int, letters: Sequence[bytes]) -> None:
@@ -106,10 +105,23 @@ class Letters:
         """Give the descriptors back."""
         self._mark.close()
 
+    def _keep(self, lines: list[bytes], keys: Sequence[tuple[str, str]], done: int) -> None:
+        """Lines become durable; the dead lane is done up to `done` then."""
+        if lines:
+            data = b"".join(lines)
+            self._prune(len(data))
+            self._write(data)
+        self._remember(keys)
+        self._next += len(lines)
+        self._at = max(self._at, done)
+
+    @property
+    def _file_size(self) -> int:
+        return max(64 * 1024, min(LARGEST_FILE, self._max_bytes // 16))
+
     def _write(self, data: bytes) -> None:
         now = self._now()
-        limit = max(64 * 1024, min(LARGEST_FILE, self._max_bytes // 16))
-        if self._path is None or self._size + len(data) > limit or now - self._born > 86400:
+        if self._path is None or self._size + len(data) > self._file_size or now - self._born > 86400:
             self._path, self._size, self._born = self._directory / f"{self._next:016d}.ndjson", 0, now
         fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

@@ -79,7 +79,9 @@ def lane(directory: Path, trouble: Trouble) -> FoundLane:
                 else:
                     out.segments.append(one)
             elif path.suffix == ".cursor":
-                out.cursors[name_of(path)] = _cursor(path, trouble)
+                out.cursors[name_of(path)] = read_cursor(path, trouble)
+        except FileNotFoundError:
+            continue  # deleted while we look beside an agent at work
         except OSError as error:
             trouble(path, f"cannot be read: {error.strerror or error}", False)
     # Of two that begin at the same record, the one written later is the one that counts.
@@ -104,7 +106,8 @@ def _load_head(out: FoundLane, trouble: Trouble) -> None:
         out.head = known
 
 
-def _cursor(path: Path, trouble: Trouble) -> tuple[Mark, Kept | None]:
+def read_cursor(path: Path, trouble: Trouble) -> tuple[Mark, Kept | None]:
+    """A cursor's file and what it says; None where that is damaged."""
     mark = Mark(path)
     value = kept(mark.value) if mark.load() and mark.value is not None else None
     if value is None:

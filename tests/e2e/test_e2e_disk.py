@@ -7,7 +7,9 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,12 @@ def test_a_disk_that_the_backlog_fills_pauses_intake_until_the_sink_returns(
             reason = health(agent, "ready")[1]["reason"]
             assert "no space left" in reason.lower()
             assert 0 < agent.status()["sinks"]["lake"]["queued"] < count
+            # It is tried in vain to open it again, and not a word more is said.
+            said = agent.text().count("\n")
+            since = time.monotonic()
+            wait_for("some tries", lambda: time.monotonic() - since > 6)
+            assert agent.text().count(CLOSED) == 1
+            assert agent.text().count("\n") - said <= 1
             far.heal()
             wait_for("all to be settled", lambda: settled(agent, count), 50)
             assert _open(agent)
@@ -193,6 +201,13 @@ DAY = 8_640_000  # payloads at 100 a second
 LIMIT = 64 * 1_048_576  # of dead letters, as shipped
 
 
+FLOOD = 20_000  # payloads at once
+
+
+def _has_refused(agent: AgentProcess, count: int) -> bool:
+    return metric(agent, "agent_intake_refused_total", reason="bad") >= count
+
+
 def _garbage(tmp_path: Path, capsys: pytest.CaptureFixture[str], count: int) -> None:
     limit = LIMIT * count // DAY
     with broker(tmp_path) as plant, cloud(tmp_path) as far:
@@ -202,9 +217,10 @@ def _garbage(tmp_path: Path, capsys: pytest.CaptureFixture[str], count: int) -> 
             subscribed(agent)
             letters = agent.state / "dead-letters"
             largest = 0
-            chunk = count // 20
-            for start in range(0, count, chunk):
-                publish(plant, range(start, start + chunk), payload=lambda n: b'{"uid":"m-%d", broken' % n)
+            for start in range(0, count, FLOOD):
+                flood = range(start, start + FLOOD)
+                publish(plant, flood, payload=lambda n: b'{"uid":"m-%d", broken' % n)
+                wait_for("it to be refused", partial(_has_refused, agent, flood.stop))
                 largest = max(largest, _size(letters))
             publish(plant, range(count, count + 10), payload=_payload)
             wait_for("the good ones", lambda: settled(agent, 10))

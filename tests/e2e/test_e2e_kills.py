@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import time
+from collections import Counter
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,6 +22,7 @@ from scene import (
     assert_books_balance,
     broker,
     cloud,
+    dead_letters,
     drained,
     is_subscribed,
     metric,
@@ -27,6 +31,7 @@ from scene import (
     publish,
     say,
     subscribed,
+    uid,
 )
 
 REDELIVERED = "agent_mqtt_redelivered_total"
@@ -107,6 +112,66 @@ def test_every_message_is_stored_once_through_a_hundred_kills(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _survive(tmp_path, capsys, messages=200_000, seconds=200.0, kills=100)
+
+
+def _mixed(number: int) -> bytes:
+    if number % 1000 == 7:
+        return b'{"uid":"m-%d", broken' % number
+    if number % 1000 == 13:
+        return b'{"uid":"m-%d","bad":true}' % number
+    return state_payload(number)
+
+
+@pytest.mark.mosquitto
+def test_what_is_refused_becomes_one_dead_letter_through_kills(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    messages, seconds = 10_000, 5.0
+    seed = int(os.environ.get("E2E_SEED", Random().randrange(1 << 32)))
+    rng = Random(seed)
+    moments = sorted(rng.uniform(0.3, seconds + 1.5) for _ in range(4))
+    say(capsys, f"E2E_SEED={seed}: killed at {', '.join(f'{moment:.2f}' for moment in moments)} s")
+    broken = {uid(number) for number in range(messages) if number % 1000 == 7}
+    refused = {uid(number) for number in range(messages) if number % 1000 == 13}
+    with broker(tmp_path) as plant, cloud(tmp_path) as far, relay(plant.port, delay=0.12) as line:
+        far.fault("refuse_containing", text='"bad":true')
+        config = AGENT + mqtt_collector(line.url) + obsrv_sink(far.url, timeout="1s")
+        with AgentProcess(tmp_path / "agent", config) as agent:
+            agent.start()
+            subscribed(agent)
+            publisher = Publisher(plant.port)
+            began = time.monotonic()
+            publishing = Background(lambda: publisher.publish(range(messages), _mixed, rate=messages / seconds))
+            for moment in moments:
+                time.sleep(max(0.0, began + moment - time.monotonic()))
+                agent.kill()
+                agent.start(ready=False)
+            publishing.result(60)
+            publisher.close()
+            good = messages - len(broken) - len(refused)
+            wait_for("all to be stored", lambda: sum(far.report()["stored"].values()) >= good)
+            wait_for("the refused to be settled", lambda: is_subscribed(agent) and drained(agent), 90)
+            wait_for("the letters", lambda: len({_uid_of(letter) for letter in dead_letters(agent)}) == 20)
+            letters = dead_letters(agent)
+            books = Books.of(far)
+            assert books.conflicts == 0
+            assert books.twice() == 0
+            assert set(books.stored) == {uid(number) for number in range(messages)} - broken - refused
+            assert Counter(_uid_of(letter) for letter in letters if letter["sink"] == "lake") == Counter(refused)
+            intake = Counter(_uid_of(letter) for letter in letters if letter["sink"] == "intake")
+            say(
+                capsys,
+                f"dead letters: {len(refused)} of the far side's, {sum(intake.values())} of intake's for {len(broken)}",
+            )
+            assert set(intake) == broken
+            assert agent.stop() == 0
+            assert_books_balance(agent)
+
+
+def _uid_of(letter: dict[str, Any]) -> str:
+    found = re.search(r"m-\d+", json.dumps(letter["payload"]))
+    assert found, letter
+    return found[0]
 
 
 @pytest.mark.mosquitto

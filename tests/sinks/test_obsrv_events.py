@@ -255,7 +255,7 @@ def test_the_same_batch_gives_the_same_bytes_compressed_too(monkeypatch: pytest.
 
 
 def test_without_isal_zlib_does_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_compress", zlib.compress)
+    monkeypatch.setattr(module, "_compressor", zlib.compressobj)
     packed = obsrv().pack("id", 1, b'{"a":1}')
     assert packed[4:8] == bytes(4)
     assert json.loads(gzip.decompress(packed))["data"] == [{"a": 1}]

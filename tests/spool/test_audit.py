@@ -92,6 +92,19 @@ def test_the_last_frame_and_the_last_segment_are_missed_too(state: Path) -> None
     assert culprits(state) >= {"lake", "file"}
 
 
+def test_the_last_frame_is_missed_where_everything_was_settled(state: Path) -> None:
+    fill(state, delivered=395)
+
+    async def main() -> None:
+        async with opened(state, *BOTH) as spool:
+            await deliver(spool, "file")
+
+    run(main)
+    assert audit(state).balanced
+    cut(state, 19)
+    assert culprits(state) == {"lake", "file"}
+
+
 def test_a_removed_cursor_is_named(state: Path) -> None:
     fill(state)
     (state / "lanes" / "all" / "file.cursor").unlink()

@@ -109,6 +109,17 @@ def test_the_oldest_letters_are_dropped_and_counted_by_sink(state: Path) -> None
         assert report.dead_letters[sink] + report.dead_dropped[sink] == count
 
 
+def test_however_many_come_at_once_the_limit_holds(tmp_path: Path) -> None:
+    letters = Letters(tmp_path, max_bytes=256 * 1024, max_age=86400, sync=False, now=time.time)
+    letters.load()
+    letters.append(0, [letter(f"a-{i}") + b" " * 400 for i in range(5000)])
+    letters.close()
+    assert sum(path.stat().st_size for path in files(tmp_path)) <= 256 * 1024
+    kept = [orjson.loads(line)["seq"] for path in files(tmp_path) for line in path.read_bytes().splitlines()]
+    assert kept == list(range(5000 - len(kept), 5000))
+    assert letters.dropped["lake"] == 5000 - len(kept)
+
+
 def test_letters_past_their_age_are_dropped(tmp_path: Path) -> None:
     now = time.time()
     letters = Letters(tmp_path, max_bytes=1 << 20, max_age=10 * 86400, sync=False, now=lambda: now)

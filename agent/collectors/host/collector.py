@@ -19,8 +19,11 @@ from agent.collectors.host.filters import (
     EXCLUDE_MOUNTS,
     Filter,
 )
+from agent.collectors.host.machine import Machine, readings
 from agent.collectors.host.readings import Group, Reading, Tags
 from agent.collectors.host.sampling import Sample, Sampler
+from agent.collectors.host.through_proc import ThroughProc
+from agent.collectors.host.tree import Tree
 from agent.ports import Context, Emit
 from agent.record import Emission, Stream
 from agent.schema import Duration, option
@@ -84,33 +87,28 @@ class Host:
 
     def readings(self) -> list[Reading]:
         """What is read at every tick, in the order of `groups`."""
-        mounts = Filter.of(self.mounts, self.exclude_mounts)
-        fstypes = Filter.of((), self.exclude_fstypes)
-        interfaces = Filter.of(self.interfaces, self.exclude_interfaces)
-        devices = Filter.of(self.devices, self.exclude_devices)
-        if os.uname().sysname == "Linux":
-            from agent.collectors.host.linux import linux_readings
-
-            return linux_readings(
-                self.groups,
-                root=self.host_root.rstrip("/"),
-                per_cpu=self.per_cpu,
-                mounts=mounts,
-                fstypes=fstypes,
-                interfaces=interfaces,
-                devices=devices,
-                cgroups=self.cgroups,
-            )
-        from agent.collectors.host.portable import portable_readings
-
-        return portable_readings(
+        return readings(
+            self.machine(),
             self.groups,
             per_cpu=self.per_cpu,
-            mounts=mounts,
-            fstypes=fstypes,
-            interfaces=interfaces,
-            devices=devices,
+            mounts=Filter.of(self.mounts, self.exclude_mounts),
+            fstypes=Filter.of((), self.exclude_fstypes),
+            interfaces=Filter.of(self.interfaces, self.exclude_interfaces),
+            devices=Filter.of(self.devices, self.exclude_devices),
         )
+
+    def machine(self) -> Machine:
+        """The machine that is meant, by the way it is read here."""
+        if root := self.host_root.rstrip("/"):
+            return ThroughProc(Tree(root), self.cgroups)
+        # Loaded only now: not every command that reads the configuration is to load psutil.
+        if os.uname().sysname == "Linux":
+            from agent.collectors.host.linux import Linux
+
+            return Linux(self.cgroups)
+        from agent.collectors.host.through_psutil import ThroughPsutil
+
+        return ThroughPsutil()
 
     async def run(self, emit: Emit, context: Context) -> None:
         """Sample and emit at every tick until cancelled. The first sample is taken at once."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from agent.collectors.host.readings import Row
-from agent.collectors.host.tree import Tree, share
+from agent.collectors.host.readings import Fields, Row
+from agent.collectors.host.tree import share
 
 STATES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal", "guest", "guest_nice")
 IDLE, GUEST, GUEST_NICE = STATES.index("idle"), STATES.index("guest"), STATES.index("guest_nice")
@@ -16,23 +16,22 @@ Times = dict[str, tuple[int, ...]]  # "cpu-total", "cpu0" -> ticks in the order 
 
 
 class Cpu:
-    """Reads /proc/stat. The first reading is only the start of the first interval."""
+    """The first reading is only the start of the first interval."""
 
-    def __init__(self, tree: Tree, *, per_cpu: bool) -> None:
-        self._tree = tree
-        self._per_cpu = per_cpu
+    def __init__(self, times: Callable[[], Times]) -> None:
+        self._times = times
         self._last: Times = {}
 
     def read(self) -> Iterator[Row]:
-        now = times(self._tree.read("/proc/stat"), per_cpu=self._per_cpu)
-        before, self._last = self._last, now
+        before, now = self._last, self._times()
+        self._last = now
         for name, ticks in now.items():
             if name in before and (used := usage(before[name], ticks)) is not None:
                 yield Row("host.cpu", (("cpu", name),), used | spent(ticks))
 
 
 def times(stat: bytes, *, per_cpu: bool) -> Times:
-    """The ticks of each CPU. Raises ValueError where that is no /proc/stat."""
+    """The ticks of each CPU out of /proc/stat. Raises ValueError where it is none."""
     found: Times = {}
     for line in stat.splitlines():
         if not line.startswith(b"cpu"):
@@ -48,7 +47,7 @@ def times(stat: bytes, *, per_cpu: bool) -> Times:
     return found
 
 
-def usage(before: Sequence[int], now: Sequence[int]) -> dict[str, int | float] | None:
+def usage(before: Sequence[int], now: Sequence[int]) -> Fields | None:
     """Percent of the time between two readings; None where no time passed or the counters were reset."""
     if _total(now) <= _total(before):
         return None
@@ -58,16 +57,14 @@ def usage(before: Sequence[int], now: Sequence[int]) -> dict[str, int | float] |
     delta[0] = max(0, delta[0] - delta[GUEST])
     delta[1] = max(0, delta[1] - delta[GUEST_NICE])
     total = sum(delta)
-    fields: dict[str, int | float] = {
-        f"usage_{state}": share(spent, total) for state, spent in zip(STATES, delta, strict=True)
-    }
+    fields: Fields = {f"usage_{state}": share(spent, total) for state, spent in zip(STATES, delta, strict=True)}
     fields["usage_active"] = share(total - delta[IDLE], total)
     return fields
 
 
-def spent(ticks: Sequence[int]) -> dict[str, int | float]:
+def spent(ticks: Sequence[int]) -> Fields:
     """Seconds since boot in each state."""
-    fields: dict[str, int | float] = {f"time_{state}": n / TICKS for state, n in zip(STATES, ticks, strict=True)}
+    fields: Fields = {f"time_{state}": n / TICKS for state, n in zip(STATES, ticks, strict=True)}
     fields["time_active"] = (_total(ticks) - ticks[IDLE]) / TICKS
     return fields
 

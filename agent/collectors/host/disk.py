@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from agent.collectors.host.filters import Filter
-from agent.collectors.host.readings import Reading, Row, Tags
-from agent.collectors.host.tree import Tree, share, text
+from agent.collectors.host.readings import Fields, Reading, Row, Tags
+from agent.collectors.host.tree import share, text
 
 ESCAPE = re.compile(rb"\\([0-7]{3})")
 
@@ -23,46 +23,25 @@ class Mount(NamedTuple):
     read_only: bool
 
 
-def own_mounts() -> bytes:
-    """The mount table of this process."""
-    return Tree().read("/proc/self/mounts")
-
-
 class Disk:
-    """
-    Reads the machine's mount table, and asks each file system for its size.
-
-    A size is had by asking a path, and below a prefix that path can lead elsewhere: to the directory
-    under a mount that was not handed into the container, or, in a recorded tree, to this very
-    machine's disk. So a mount is asked only where this process's own mount table has the same device
-    and type mounted at that very path; of the others nothing is said.
-    """
+    """A reading for each mount, because one may hang (a dead file server) or fail by itself."""
 
     def __init__(
         self,
-        tree: Tree,
         mounts: Filter,
         fstypes: Filter,
         *,
-        ours: Callable[[], bytes] = own_mounts,
-        ask: Callable[[bytes], os.statvfs_result] = os.statvfs,
+        table: Callable[[], list[Mount]],
+        ask: Callable[[bytes], Fields],
     ) -> None:
-        self._tree = tree
         self._mounts = mounts
         self._fstypes = fstypes
-        self._ours = ours
+        self._table = table
         self._ask = ask
-        self._tables = (b"", b"")
-        self._readings: list[Reading] = []
 
     def read(self) -> list[Reading]:
-        """A reading for each mount, because one may hang (a dead file server) or fail by itself."""
-        tables = (self._tree.mounts, self._ours())
-        if tables != self._tables:
-            found = visible(mount_table(tables[0]), mount_table(tables[1]), os.fsencode(self._tree.root))
-            self._readings = [self._reading(mount) for mount in self._wanted(found)]
-            self._tables = tables
-        return self._readings
+        # The table is read at every tick: a path that is mounted no longer would answer for the disk below it.
+        return [self._reading(mount) for mount in self._wanted(self._table())]
 
     def _wanted(self, mounts: list[Mount]) -> Iterator[Mount]:
         devices = set()
@@ -86,10 +65,9 @@ class Disk:
             ("fstype", mount.fstype),
             ("mode", "ro" if mount.read_only else "rw"),
         )
-        where = os.fsencode(self._tree.root) + mount.path
 
         def ask() -> Iterator[Row]:
-            fields = sizes(self._ask(where))
+            fields = self._ask(mount.path)
             if fields["total"]:  # none: no disk behind it
                 yield Row("host.disk", tags, fields)
 
@@ -113,24 +91,38 @@ def unescape(name: bytes) -> bytes:
     return ESCAPE.sub(lambda match: bytes([int(match[1], 8) & 0xFF]), name)
 
 
-def visible(theirs: list[Mount], ours: list[Mount], root: bytes) -> list[Mount]:
-    """Those of the machine's mounts that this process sees below its prefix."""
+def visible(theirs: list[Mount], ours: list[Mount], root: bytes = b"") -> list[Mount]:
+    """
+    Those of the machine's mounts that this process sees, below its prefix.
+
+    A size is had by asking a path, and here that path can lead elsewhere: to the directory under a
+    mount that was not handed into the container, or, in a recorded tree, to this very machine's disk.
+    So a mount is asked only where this process's own mount table has the same device and type mounted
+    at that very path; of the others nothing is said.
+    """
     seen = {(mount.path, mount.device, mount.fstype) for mount in ours}
     return [mount for mount in theirs if ((root + mount.path).rstrip(b"/") or b"/", mount.device, mount.fstype) in seen]
 
 
-def sizes(found: os.statvfs_result) -> dict[str, int | float]:
-    """The fields of `host.disk`. As `df` counts: what is reserved for root is neither used nor free."""
+def sizes(found: os.statvfs_result) -> Fields:
+    """The fields of `host.disk`."""
     block = found.f_frsize
-    used, free = (found.f_blocks - found.f_bfree) * block, found.f_bavail * block
-    inodes_used = found.f_files - found.f_ffree
+    return space(found.f_blocks * block, (found.f_blocks - found.f_bfree) * block, found.f_bavail * block) | inodes(
+        found
+    )
+
+
+def space(total: int, used: int, free: int) -> Fields:
+    """As `df` counts: what is reserved for root is neither used nor free."""
+    return {"total": total, "free": free, "used": used, "used_percent": share(used, used + free)}
+
+
+def inodes(found: os.statvfs_result) -> Fields:
+    """How many files there may be, and are."""
+    used = found.f_files - found.f_ffree
     return {
-        "total": found.f_blocks * block,
-        "free": free,
-        "used": used,
-        "used_percent": share(used, used + free),
         "inodes_total": found.f_files,
         "inodes_free": found.f_ffree,
-        "inodes_used": inodes_used,
-        "inodes_used_percent": share(inodes_used, found.f_files),
+        "inodes_used": used,
+        "inodes_used_percent": share(used, found.f_files),
     }

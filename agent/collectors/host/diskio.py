@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from agent.collectors.host.filters import Filter
-from agent.collectors.host.readings import Row
-from agent.collectors.host.tree import Tree, share, text
+from agent.collectors.host.readings import Fields, Row
+from agent.collectors.host.tree import share, text
 
 SECTOR = 512  # bytes, in /proc/diskstats, whatever the device's own
 FIELDS = (
@@ -15,32 +15,33 @@ FIELDS = (
     "iops_in_progress", "io_time", "weighted_io_time",
 )  # fmt: skip
 
+TIMES = {"read_time", "write_time", "io_time"}
+
 Counters = dict[str, int]
 
 
 class Diskio:
-    """Reads /proc/diskstats."""
+    """The first reading has no last tick, and so no rates."""
 
-    def __init__(self, tree: Tree, devices: Filter) -> None:
-        self._tree = tree
-        self._devices = devices
+    def __init__(self, counters: Callable[[], dict[str, Counters]]) -> None:
+        self._counters = counters
         self._last: dict[str, Counters] = {}
         self._when = 0.0
 
     def read(self) -> Iterator[Row]:
         now = time.monotonic()
-        found = diskstats(self._tree.read("/proc/diskstats"), self._devices)
+        found = self._counters()
         before, passed = self._last, now - self._when
         self._last, self._when = found, now
         for name, counters in found.items():
-            fields: dict[str, int | float] = {**counters}
+            fields: Fields = {**counters}
             if name in before:
                 fields |= work(before[name], counters, passed)
             yield Row("host.diskio", (("name", name),), fields)
 
 
 def diskstats(raw: bytes, devices: Filter) -> dict[str, Counters]:
-    """The counters of each device that is reported; times are milliseconds. Raises ValueError."""
+    """The counters in /proc/diskstats of each device that is reported; times are milliseconds. Raises ValueError."""
     found = {}
     for line in raw.splitlines():
         _, _, name, *values = line.split()
@@ -55,9 +56,13 @@ def diskstats(raw: bytes, devices: Filter) -> dict[str, Counters]:
 
 
 def work(before: Mapping[str, int], now: Mapping[str, int], seconds: float) -> dict[str, float]:
-    """Time per request (ms) and share of the time busy; nothing where the counters were reset or have wrapped."""
-    delta = {field: now[field] - before[field] for field in FIELDS if field != "iops_in_progress"}
-    if seconds <= 0 or min(delta.values()) < 0:
+    """
+    Time per request (ms) and share of the time busy.
+
+    Nothing where the counters were reset or have wrapped, or where the system does not count the time (macOS).
+    """
+    delta = {field: now[field] - before[field] for field in now.keys() & before.keys() if field != "iops_in_progress"}
+    if seconds <= 0 or min(delta.values()) < 0 or not delta.keys() >= TIMES:
         return {}
     fields = {"io_util": share(delta["io_time"], 1000 * seconds)}
     if requests := delta["reads"] + delta["writes"]:

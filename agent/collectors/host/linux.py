@@ -1,48 +1,72 @@
-"""The readings of a Linux machine, from its /proc and /sys."""
+"""The machine itself under Linux: psutil, and from /proc and /sys what psutil does not know or knows otherwise."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Collection, Iterable, Sequence
 
-from agent.collectors.host.cgroup import Cgroup
-from agent.collectors.host.cpu import Cpu
-from agent.collectors.host.disk import Disk
-from agent.collectors.host.diskio import Diskio
+from agent.collectors.host.disk import Mount, mount_table, visible
+from agent.collectors.host.diskio import Counters
 from agent.collectors.host.filters import Filter
-from agent.collectors.host.memory import Memory
-from agent.collectors.host.net import Net
-from agent.collectors.host.pressure import Pressure
-from agent.collectors.host.processes import Processes
-from agent.collectors.host.readings import Group, Reading, Row
-from agent.collectors.host.system import System
+from agent.collectors.host.readings import Fields, Row
+from agent.collectors.host.system import RECORD, System, cpu_list
+from agent.collectors.host.through_proc import ThroughProc
+from agent.collectors.host.through_psutil import ThroughPsutil
 from agent.collectors.host.tree import Tree
 
+RENAMED = {b"none", b"/dev/root", b"rootfs"}  # devices that psutil gives another name than the mount table has
 
-def linux_readings(
-    groups: Sequence[Group],
-    *,
-    root: str,
-    per_cpu: bool,
-    mounts: Filter,
-    fstypes: Filter,
-    interfaces: Filter,
-    devices: Filter,
-    cgroups: Sequence[str],
-) -> list[Reading]:
-    """A reading for each group, in the order given."""
-    tree = Tree(root)
-    memory, system = Memory(tree), System(tree)
-    reads: dict[Group, Callable[[], Iterable[Row | Reading]]] = {
-        "cpu": Cpu(tree, per_cpu=per_cpu).read,
-        "load": system.load,
-        "mem": memory.memory,
-        "swap": memory.swap,
-        "disk": Disk(tree, mounts, fstypes).read,
-        "diskio": Diskio(tree, devices).read,
-        "net": Net(tree, interfaces).read,
-        "system": system.system,
-        "processes": Processes(tree).read,
-        "pressure": Pressure(tree).read,
-        "cgroup": Cgroup(tree, cgroups).read,
-    }
-    return [Reading(group, group, reads[group]) for group in dict.fromkeys(groups)]
+
+class Linux(ThroughPsutil):
+    """Where both know a field, it is psutil's, but for those named here."""
+
+    def __init__(self, cgroups: Sequence[str]) -> None:
+        super().__init__()
+        self._tree = Tree()
+        self._proc = ThroughProc(self._tree, cgroups)
+        self._system = System(self._tree)
+
+    def numbers(self, count: int) -> Sequence[int]:
+        # psutil leaves out the CPUs that are off line, and does not say which.
+        online = cpu_list(self._system.online() or b"")
+        return online if len(online) == count else super().numbers(count)  # LXC: /sys is another machine's
+
+    def memory(self) -> Fields:
+        return self._proc.memory() | super().memory()
+
+    def swap(self) -> Fields:
+        # `in` and `out` are ours: to psutil every page has 4 KiB.
+        return self._proc.swap() | {name: value for name, value in super().swap().items() if name not in {"in", "out"}}
+
+    def mounts(self) -> list[Mount]:
+        # A hardened service has a mount table of its own: everything read-only, homes hidden, some paths mounted twice.
+        machine = mount_table(self._tree.mounts)
+        return visible(machine, put_back(super().mounts(), machine))
+
+    def blocks(self, devices: Filter) -> dict[str, Counters]:
+        further = self._proc.blocks(devices)
+        return {name: further.get(name, {}) | counters for name, counters in super().blocks(devices).items()}
+
+    def up(self, names: Collection[str]) -> list[str]:
+        # psutil would ask every card for its speed as well, under the kernel's lock for networks.
+        return self._proc.up(names)
+
+    def users(self) -> Fields:
+        # psutil does not know logind: without utmp nobody would be there.
+        return super().users() if os.path.exists(RECORD) else self._system.users()
+
+    def processes(self) -> Fields:
+        # psutil takes five times as long, and does not count threads with it.
+        return self._proc.processes()
+
+    def pressure(self) -> Iterable[Row]:
+        return self._proc.pressure()
+
+    def cgroups(self) -> Iterable[Row]:
+        return self._proc.cgroups()
+
+
+def put_back(ours: list[Mount], machine: list[Mount]) -> list[Mount]:
+    """The mounts as psutil has them, with the devices that it renames as the mount table has them."""
+    names = {mount.path: mount.device for mount in machine if mount.device in RENAMED}
+    return [mount._replace(device=names.get(mount.path, mount.device)) for mount in ours]

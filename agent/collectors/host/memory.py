@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 
-from agent.collectors.host.readings import Row
-from agent.collectors.host.tree import Tree, share
+from agent.collectors.host.readings import Fields
+from agent.collectors.host.tree import share
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 MEMINFO_LINE = re.compile(rb"^([\w()]+):[ \t]+(\d+)( kB)?", re.MULTILINE | re.ASCII)
@@ -47,19 +46,6 @@ FIELDS = {
 }
 
 
-class Memory:
-    """Reads /proc/meminfo and /proc/vmstat."""
-
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
-
-    def memory(self) -> Iterator[Row]:
-        yield Row("host.mem", (), memory(meminfo(self._tree.read("/proc/meminfo"))))
-
-    def swap(self) -> Iterator[Row]:
-        yield Row("host.swap", (), swap(meminfo(self._tree.read("/proc/meminfo")), self._tree.read("/proc/vmstat")))
-
-
 def meminfo(raw: bytes) -> dict[str, int]:
     """/proc/meminfo: bytes, but for the counts of huge pages. Raises ValueError."""
     found = {
@@ -70,9 +56,9 @@ def meminfo(raw: bytes) -> dict[str, int]:
     return found
 
 
-def memory(info: dict[str, int]) -> dict[str, int | float]:
+def memory(info: dict[str, int]) -> Fields:
     """The fields of `host.mem`."""
-    fields: dict[str, int | float] = {name: info[key] for name, key in FIELDS.items() if key in info}
+    fields: Fields = {name: info[key] for name, key in FIELDS.items() if key in info}
     total, free = info["MemTotal"], info.get("MemFree", 0)
     cached = info.get("Cached", 0) + info.get("SReclaimable", 0)
     available = info.get("MemAvailable", free + info.get("Buffers", 0) + cached)  # kernels before 3.14
@@ -80,15 +66,13 @@ def memory(info: dict[str, int]) -> dict[str, int | float]:
     available = free if available > total else available
     used = max(0, total - available)
     fields |= {"cached": cached, "available": available, "available_percent": share(available, total)}
-    fields |= {"used": used, "used_percent": share(used, total)}  # as Telegraf counts it since 1.36
-    return fields
+    return fields | {"used": used, "used_percent": share(used, total)}  # as Telegraf counts it since 1.36
 
 
-def swap(info: dict[str, int], vmstat: bytes) -> dict[str, int | float]:
+def swap(info: dict[str, int], vmstat: bytes) -> Fields:
     """The fields of `host.swap`; `in` and `out` are bytes since boot."""
     total, free = info.get("SwapTotal", 0), info.get("SwapFree", 0)
     used = max(0, total - free)
-    fields: dict[str, int | float] = {"total": total, "free": free, "used": used, "used_percent": share(used, total)}
-    for name, pages in PAGED.findall(vmstat):
-        fields[name.decode("ascii")] = int(pages) * PAGE
-    return fields
+    return {"total": total, "free": free, "used": used, "used_percent": share(used, total)} | {
+        name.decode("ascii"): int(pages) * PAGE for name, pages in PAGED.findall(vmstat)
+    }

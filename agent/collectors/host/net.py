@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from agent.collectors.host.filters import Filter
-from agent.collectors.host.readings import Row
+from agent.collectors.host.readings import Fields, Row
 from agent.collectors.host.tree import Tree, text
 
 # Column of /proc/net/dev -> field.
@@ -20,42 +20,53 @@ SPEED_AGE = 60.0  # seconds; some drivers ask the card for it, under the kernel'
 
 
 class Net:
-    """Reads /proc/net/dev, and /sys/class/net for what is up and how fast."""
+    """Puts together what the machine says of its interfaces."""
 
-    def __init__(self, tree: Tree, interfaces: Filter) -> None:
-        self._tree = tree
+    def __init__(
+        self,
+        interfaces: Filter,
+        *,
+        counters: Callable[[], dict[str, Fields]],
+        up: Callable[[Collection[str]], list[str]],
+        speeds: Callable[[Collection[str]], dict[str, int]],
+    ) -> None:
         self._interfaces = interfaces
-        self._speeds: dict[str, int | None] = {}
+        self._counters = counters
+        self._up = up
+        self._ask_speeds = speeds
+        self._speeds: dict[str, int] = {}  # 0: it has none
         self._asked = float("-inf")
 
     def read(self) -> Iterator[Row]:
-        # Process 1's is the host's; without a prefix, the network this process has.
-        found = net_dev(self._tree.read("/proc/1/net/dev" if self._tree.root else "/proc/net/dev"))
+        found = self._counters()
+        names = [name for name in found if self._interfaces.takes(name)]
+        # As in Telegraf: a named interface is reported up or down, the others while they are up.
+        if not self._interfaces.names:
+            names = self._up(names)
         now = time.monotonic()
-        if now - self._asked >= SPEED_AGE:
-            self._speeds, self._asked = {}, now
-        for name, fields in found.items():
-            # As in Telegraf: a named interface is reported up or down, the others while they are up.
-            if self._interfaces.takes(name) and (self._interfaces.names or self._up(name)):
-                if name not in self._speeds:
-                    self._speeds[name] = self._speed(name)
-                if (speed := self._speeds[name]) is not None:
-                    fields["speed"] = speed
-                yield Row("host.net", (("interface", name),), fields)
-
-    def _up(self, name: str) -> bool:
-        flags = self._tree.read_if_there(f"/sys/class/net/{name}/flags")
-        return flags is None or bool(int(flags, 16) & UP)
-
-    def _speed(self, name: str) -> int | None:
-        """Mbit/s, where the interface has a speed: a bridge has none, a link that is down answers -1 or an error."""
-        speed = self._tree.read_if_there(f"/sys/class/net/{name}/speed")
-        return int(speed) if speed and int(speed) > 0 else None
+        if now - self._asked >= SPEED_AGE or not self._speeds.keys() >= set(names):
+            self._speeds, self._asked = dict.fromkeys(names, 0) | self._ask_speeds(names), now
+        for name in names:
+            # Mbit/s: a bridge has none, a link that is down answers -1 or an error.
+            speed: Fields = {"speed": self._speeds[name]} if self._speeds[name] > 0 else {}
+            yield Row("host.net", (("interface", name),), found[name] | speed)
 
 
-def net_dev(raw: bytes) -> dict[str, dict[str, int | float]]:
-    """The counters of each interface. Raises ValueError."""
-    found: dict[str, dict[str, int | float]] = {}
+def up(tree: Tree, names: Collection[str]) -> list[str]:
+    """Those that are up, as /sys has it, or of which that is not known."""
+    flags = {name: tree.read_if_there(f"/sys/class/net/{name}/flags") for name in names}
+    return [name for name, value in flags.items() if value is None or int(value, 16) & UP]
+
+
+def speeds(tree: Tree, names: Collection[str]) -> dict[str, int]:
+    """The speeds that /sys knows."""
+    found = {name: tree.read_if_there(f"/sys/class/net/{name}/speed") for name in names}
+    return {name: int(value) for name, value in found.items() if value}
+
+
+def net_dev(raw: bytes) -> dict[str, Fields]:
+    """The counters of each interface out of /proc/net/dev. Raises ValueError."""
+    found: dict[str, Fields] = {}
     for line in raw.splitlines()[2:]:
         # The last colon: an alias (eth0:1) has one in its name, and old kernels put no blank after it.
         name, colon, rest = line.rpartition(b":")

@@ -5,38 +5,33 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
-from agent.collectors.host.readings import Row
+from agent.collectors.host.readings import Fields, Row
 from agent.collectors.host.tree import Absent, Tree
 
 RESOURCES = ("cpu", "memory", "io")
 
 
-class Pressure:
-    """Reads /proc/pressure."""
-
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
-
-    def read(self) -> Iterator[Row]:
-        for resource in RESOURCES:
-            try:
-                raw = self._tree.read(f"/proc/pressure/{resource}")
-            except OSError as error:
-                if error.errno in {errno.ENOENT, errno.EOPNOTSUPP}:  # not built in, or off (psi=0)
-                    raise Absent("the kernel measures no pressure") from error
-                raise
-            for kind, fields in stalls(raw).items():
-                # As in Telegraf: the system as a whole is never fully out of CPU, the kernel gives zeros.
-                if (resource, kind) != ("cpu", "full"):
-                    yield Row("host.pressure", (("resource", resource), ("type", kind)), fields)
+def pressure(tree: Tree) -> Iterator[Row]:
+    """The records of /proc/pressure."""
+    for resource in RESOURCES:
+        try:
+            raw = tree.read(f"/proc/pressure/{resource}")
+        except OSError as error:
+            if error.errno in {errno.ENOENT, errno.EOPNOTSUPP}:  # not built in, or off (psi=0)
+                raise Absent("the kernel measures no pressure") from error
+            raise
+        for kind, fields in stalls(raw).items():
+            # As in Telegraf: the system as a whole is never fully out of CPU, the kernel gives zeros.
+            if (resource, kind) != ("cpu", "full"):
+                yield Row("host.pressure", (("resource", resource), ("type", kind)), fields)
 
 
-def stalls(raw: bytes) -> dict[str, dict[str, int | float]]:
+def stalls(raw: bytes) -> dict[str, Fields]:
     """`some` and `full`: percent of the last 10, 60 and 300 seconds, microseconds since boot. Raises ValueError."""
     found = {}
     for line in raw.decode("ascii").splitlines():
         kind, *pairs = line.split()
-        fields: dict[str, int | float] = {}
+        fields: Fields = {}
         for pair in pairs:
             name, _, value = pair.partition("=")
             fields[name] = int(value) if name == "total" else float(value)

@@ -11,6 +11,7 @@ Group = Literal[
 ]  # fmt: skip
 
 Tags = tuple[tuple[str, str], ...]
+Fields = dict[str, int | float]
 
 
 class Row(NamedTuple):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable
 
-from agent.collectors.host.readings import Row
+from agent.collectors.host.readings import Fields
 from agent.collectors.host.tree import Tree
 
 CPUS = "/sys/devices/system/cpu"
@@ -16,30 +16,24 @@ UTMP_SIZES = (384, 400)  # of an entry: x86_64 keeps times of 32 bit in it, aarc
 UTMP = struct.Struct("=hxxi32s4s32s")  # type, pid, line, id, user
 UTMP_TYPES = range(10)
 USER_PROCESS = 7
+RECORD = "/run/utmp"
 SESSIONS = "/run/systemd/sessions"
 
 
 class System:
-    """Reads /proc/loadavg and /proc/uptime, /sys for the CPUs, /run for who is logged in."""
+    """Reads /proc/uptime, /sys for the CPUs, /run for who is logged in."""
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self._online = b""
-        self._cpus: dict[str, int | float] = {}
+        self._cpus: Fields = {}
 
-    def load(self) -> Iterator[Row]:
-        averages = self._tree.read("/proc/loadavg").split()
-        yield Row(
-            "host.load", (), {f"load{n}": float(value) for n, value in zip((1, 5, 15), averages[:3], strict=True)}
-        )
+    def read(self) -> Fields:
+        return {"uptime": int(float(self._tree.read("/proc/uptime").split()[0]))} | self.cpus() | self.users()
 
-    def system(self) -> Iterator[Row]:
-        fields: dict[str, int | float] = {"uptime": int(float(self._tree.read("/proc/uptime").split()[0]))}
-        yield Row("host.system", (), fields | self.cpus() | self.users())
-
-    def cpus(self) -> dict[str, int | float]:
+    def cpus(self) -> Fields:
         """How many CPUs are on line, and on how many cores."""
-        online = self._tree.read_if_there(f"{CPUS}/online")
+        online = self.online()
         if online is None:  # no /sys below the prefix
             stat = self._tree.read("/proc/stat")
             return {"n_cpus": len(re.findall(rb"^cpu\d", stat, re.MULTILINE))}
@@ -52,22 +46,35 @@ class System:
             self._online = online
         return self._cpus
 
-    def users(self) -> dict[str, int | float]:
+    def online(self) -> bytes | None:
+        """Which CPUs are on line, as a list; None where there is no /sys."""
+        return self._tree.read_if_there(f"{CPUS}/online")
+
+    def users(self) -> Fields:
         """How many are logged in; nothing where the machine keeps no record of it."""
         # Never /var/run: it is a link to /run, and with a prefix that would be this container's.
-        raw = self._tree.read_if_there("/run/utmp")
-        names = utmp(raw) if raw is not None else self._sessions()
-        return {} if names is None else {"n_users": len(names), "n_unique_users": len(set(names))}
+        raw = self._tree.read_if_there(RECORD)
+        return self.sessions() if raw is None else logged_in(utmp(raw))
 
-    def _sessions(self) -> list[bytes] | None:
+    def sessions(self) -> Fields:
         """As systemd-logind has it: distributions begin to leave utmp out."""
         try:
             files = os.listdir(self._tree.path(SESSIONS))
         except OSError:
-            return None
+            return {}
         # Beside the session's file there is a pipe, `<id>.ref`, which must not be opened.
         texts = [self._tree.read_if_there(f"{SESSIONS}/{name}") for name in files if name.isalnum()]
-        return [name for text in texts if text and (name := session(text)) is not None]
+        return logged_in([name for text in texts if text and (name := session(text)) is not None])
+
+
+def load(averages: Iterable[float]) -> Fields:
+    """The fields of `host.load`: the averages over 1, 5 and 15 minutes, in two decimals as Linux counts them."""
+    return {f"load{minutes}": round(average, 2) for minutes, average in zip((1, 5, 15), averages, strict=True)}
+
+
+def logged_in(names: Collection[str | bytes]) -> Fields:
+    """How many are logged in, out of the name of each."""
+    return {"n_users": len(names), "n_unique_users": len(set(names))}
 
 
 def cpu_list(raw: bytes) -> list[int]:

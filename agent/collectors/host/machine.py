@@ -1,0 +1,86 @@
+"""What the groups ask of a machine, and the readings that come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Protocol
+
+from agent.collectors.host.cpu import Cpu, Times
+from agent.collectors.host.disk import Disk, Mount
+from agent.collectors.host.diskio import Counters, Diskio
+from agent.collectors.host.filters import Filter
+from agent.collectors.host.net import Net
+from agent.collectors.host.readings import Fields, Group, Reading, Row
+
+
+class Machine(Protocol):
+    """One machine, however it is read. Where it has nothing of the kind, its methods raise Absent."""
+
+    def times(self, *, per_cpu: bool) -> Times:
+        """How each CPU's time was spent, and that of all of them."""
+
+    def load(self) -> Fields:
+        """How many processes want to run, on average."""
+
+    def memory(self) -> Fields:
+        """How memory is used."""
+
+    def swap(self) -> Fields:
+        """How swap is used."""
+
+    def mounts(self) -> list[Mount]:
+        """The mounts that can be asked for their size."""
+
+    def sizes(self, path: bytes) -> Fields:
+        """How full the file system of a mount is."""
+
+    def blocks(self, devices: Filter) -> dict[str, Counters]:
+        """What each block device that is reported has read and written."""
+
+    def interfaces(self) -> dict[str, Fields]:
+        """What each network interface has received and sent."""
+
+    def up(self, names: Collection[str]) -> list[str]:
+        """Those of the interfaces that are up, or of which that is not known."""
+
+    def speeds(self, names: Collection[str]) -> dict[str, int]:
+        """The speeds of those interfaces, as far as known; others may be among them."""
+
+    def system(self) -> Fields:
+        """For how long it is up, how many CPUs it has, who is logged in."""
+
+    def processes(self) -> Fields:
+        """How many processes there are, by what they do."""
+
+    def pressure(self) -> Iterable[Row]:
+        """For how much of the time work was held up."""
+
+    def cgroups(self) -> Iterable[Row]:
+        """Limits and use of control groups."""
+
+
+def readings(
+    machine: Machine,
+    groups: Sequence[Group],
+    *,
+    per_cpu: bool,
+    mounts: Filter,
+    fstypes: Filter,
+    interfaces: Filter,
+    devices: Filter,
+) -> list[Reading]:
+    """A reading for each group, in the order given."""
+    reads: dict[Group, Callable[[], Iterable[Row | Reading]]] = {
+        "cpu": Cpu(lambda: machine.times(per_cpu=per_cpu)).read,
+        "load": lambda: [Row("host.load", (), machine.load())],
+        "mem": lambda: [Row("host.mem", (), machine.memory())],
+        "swap": lambda: [Row("host.swap", (), machine.swap())],
+        "disk": Disk(mounts, fstypes, table=machine.mounts, ask=machine.sizes).read,
+        "diskio": Diskio(lambda: machine.blocks(devices)).read,
+        "net": Net(interfaces, counters=machine.interfaces, up=machine.up, speeds=machine.speeds).read,
+        "system": lambda: [Row("host.system", (), machine.system())],
+        "processes": lambda: [Row("host.processes", (), machine.processes())],
+        "pressure": machine.pressure,
+        "cgroup": machine.cgroups,
+    }
+    return [Reading(group, group, reads[group]) for group in dict.fromkeys(groups)]

@@ -1,0 +1,67 @@
+"""What the files of a Linux machine say: all there is of one below `host_root`, and of this one what psutil lacks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Sequence
+
+from agent.collectors.host import cpu, disk, diskio, memory, net, processes
+from agent.collectors.host.cgroup import Cgroup
+from agent.collectors.host.filters import Filter
+from agent.collectors.host.pressure import pressure
+from agent.collectors.host.readings import Fields, Row
+from agent.collectors.host.system import System, load
+from agent.collectors.host.tree import Tree
+
+
+class ThroughProc:
+    """The machine that a tree belongs to."""
+
+    def __init__(self, tree: Tree, cgroups: Sequence[str]) -> None:
+        self._tree = tree
+        self._system = System(tree)
+        self._cgroup = Cgroup(tree, cgroups)
+
+    def times(self, *, per_cpu: bool) -> cpu.Times:
+        return cpu.times(self._tree.read("/proc/stat"), per_cpu=per_cpu)
+
+    def load(self) -> Fields:
+        return load(map(float, self._tree.read("/proc/loadavg").split()[:3]))
+
+    def memory(self) -> Fields:
+        return memory.memory(memory.meminfo(self._tree.read("/proc/meminfo")))
+
+    def swap(self) -> Fields:
+        return memory.swap(memory.meminfo(self._tree.read("/proc/meminfo")), self._tree.read("/proc/vmstat"))
+
+    def mounts(self) -> list[disk.Mount]:
+        ours = disk.mount_table(Tree().read("/proc/self/mounts"))
+        return disk.visible(disk.mount_table(self._tree.mounts), ours, os.fsencode(self._tree.root))
+
+    def sizes(self, path: bytes) -> Fields:
+        return disk.sizes(os.statvfs(os.fsencode(self._tree.root) + path))
+
+    def blocks(self, devices: Filter) -> dict[str, diskio.Counters]:
+        return diskio.diskstats(self._tree.read("/proc/diskstats"), devices)
+
+    def interfaces(self) -> dict[str, Fields]:
+        # Process 1's is the host's; without a prefix, the network this process has.
+        return net.net_dev(self._tree.read("/proc/1/net/dev" if self._tree.root else "/proc/net/dev"))
+
+    def up(self, names: Collection[str]) -> list[str]:
+        return net.up(self._tree, names)
+
+    def speeds(self, names: Collection[str]) -> dict[str, int]:
+        return net.speeds(self._tree, names)
+
+    def system(self) -> Fields:
+        return self._system.read()
+
+    def processes(self) -> Fields:
+        return processes.count(processes.stats(self._tree))
+
+    def pressure(self) -> Iterable[Row]:
+        return pressure(self._tree)
+
+    def cgroups(self) -> Iterable[Row]:
+        return self._cgroup.read()
