@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from random import Random
 
 import pytest
 from brokers import Broker
@@ -24,6 +29,7 @@ from scene import (
     mqtt_collector,
     obsrv_sink,
     publish,
+    say,
     subscribed,
     uid,
 )
@@ -42,6 +48,17 @@ def _copy(state: Path, to: Path) -> None:
     """Copy a directory that is being worked in, as a backup would: what vanishes meanwhile is left out."""
     subprocess.run(["cp", "-r", str(state), str(to)], check=False, capture_output=True)
     assert (to / "lanes").is_dir()
+
+
+def _copy_slowly(state: Path, to: Path, rng: Random) -> None:
+    """The same at its worst: file after file in any order, with time between, so that none belongs to another."""
+    names = [path.relative_to(state) for path in state.rglob("*") if path.is_file()]
+    rng.shuffle(names)
+    for name in names:
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copyfile(state / name, to / name)
+        time.sleep(rng.uniform(0, 0.3))
 
 
 @contextmanager
@@ -90,6 +107,55 @@ def test_a_second_agent_on_a_copy_of_a_living_state_directory_reuses_no_name(tmp
             assert_books_balance(first)
             assert_books_balance(second)
             _assert_names_are_kept(far)
+
+
+@pytest.mark.soak
+def test_agents_on_many_copies_taken_at_any_moment_reuse_no_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seed = int(os.environ.get("E2E_SEED", Random().randrange(1 << 32)))
+    rng = Random(seed)
+    say(capsys, f"E2E_SEED={seed}")
+    damaged = 0
+    with (
+        broker(tmp_path) as plant,
+        cloud(tmp_path) as far,
+        AgentProcess(tmp_path / "agent", _config(plant, far)) as agent,
+    ):
+        agent.start()
+        subscribed(agent)
+        publisher = Publisher(plant.port, "steady")
+        publishing = Background(lambda: publisher.publish(range(40_000), state_payload, rate=1000))
+        for number in range(15):
+            far.fault("hang", stage="stored", count=3, after=rng.random())
+            far.fault("error", stored=True, seconds=1, after=rng.random())
+            time.sleep(rng.uniform(0.2, 2))  # any moment
+            other = AgentProcess(tmp_path / f"copy{number}", _config(plant, far, f"copy{number}/#", f"copy-{number}"))
+            with other:
+                _copy_slowly(agent.state, other.state, rng)
+                other.start()
+                subscribed(other)
+                ours = publish(
+                    plant,
+                    range(100_000 + 100 * number, 100_100 + 100 * number),
+                    topic=lambda n, number=number: f"copy{number}/{n % 7}",
+                )
+                wait_for("its own", partial(_arrived, far, ours))
+                wait_for("an empty queue", partial(drained, other))
+                damaged += other.status()["sinks"]["lake"]["ledger"]["damaged"]
+                assert other.stop() == 0
+                assert_books_balance(other)
+        publishing.result(120)
+        publisher.close()
+        wait_for("all of the first", lambda: _arrived(far, publisher.acknowledged))
+        wait_for("an empty queue", lambda: drained(agent))
+        assert agent.stop() == 0
+        assert_books_balance(agent)
+        books = _assert_names_are_kept(far)
+        say(
+            capsys,
+            f"{books.sent_again} batches came again; {damaged} records missing from copies, booked as damaged",
+        )
 
 
 def test_a_state_directory_deleted_with_batches_in_flight_costs_nothing_that_comes_after(tmp_path: Path) -> None:

@@ -32,10 +32,10 @@ ALLOWED = {
         "yarl",
         "idna",
     ),
-    *("isal", "mqtt5", "msgspec", "orjson", "structlog", "typing_extensions"),
+    *("isal", "mqtt5", "msgspec", "orjson", "psutil", "structlog", "typing_extensions"),
 }
 # Of these each costs between 1 and 10 MB, or belongs to other commands, to tests or to MQTT 3.1.1.
-NEVER = ("typer", "rich", "click", "aiomqtt", "paho", "hypothesis", "iotcore", "aiohttp.web", "psutil", "agent.sandbox")
+NEVER = ("typer", "rich", "click", "aiomqtt", "paho", "hypothesis", "iotcore", "aiohttp.web", "agent.sandbox")
 
 # The command as it is, with a list of what it has loaded by its end. What has no spec was not imported:
 # Cython makes such modules for its own use.

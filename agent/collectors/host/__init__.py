@@ -1,11 +1,13 @@
 """
 The metrics of the machine, one record a group and instance, under Telegraf's field names.
 
-    collector.py ── each tick ─▸ sampling.py ── in a thread ─▸ cpu, memory, disk, … ─▸ tree.py ─▸ /proc, /sys
+    collector.py ── each tick ─▸ sampling.py ── in a thread ─▸ cpu, disk, diskio, net … ─▸ machine.py
+                                                                                              ▴
+      this machine    through_psutil.py, on Linux with what psutil lacks: linux.py ───────────┤
+      `host_root`     through_proc.py ─▸ tree.py ─▸ the machine's /proc and /sys ─────────────┘
 
-On Linux everything is read from /proc and /sys below `host_root`, because psutil can be pointed at
-another /proc only for the whole process, at another /sys not at all, and gives half of the fields;
-elsewhere portable.py reads what psutil has.
+psutil is the reader. It cannot follow a prefix: it can be pointed at another /proc for the whole
+process alone, and at another /sys not at all.
 """
 
 from agent.collectors.host.collector import Host

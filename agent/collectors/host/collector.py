@@ -99,13 +99,14 @@ class Host:
 
     def machine(self) -> Machine:
         """The machine that is meant, by the way it is read here."""
-        if root := self.host_root.rstrip("/"):
-            return ThroughProc(Tree(root), self.cgroups)
+        proc = ThroughProc(Tree(self.host_root.rstrip("/")), self.cgroups)
+        if proc.tree.root:
+            return proc
         # Loaded only now: not every command that reads the configuration is to load psutil.
         if os.uname().sysname == "Linux":
             from agent.collectors.host.linux import Linux
 
-            return Linux(self.cgroups)
+            return Linux(proc)
         from agent.collectors.host.through_psutil import ThroughPsutil
 
         return ThroughPsutil()

@@ -9,38 +9,35 @@ from agent.collectors.host.disk import Mount, mount_table, visible
 from agent.collectors.host.diskio import Counters
 from agent.collectors.host.filters import Filter
 from agent.collectors.host.readings import Fields, Row
-from agent.collectors.host.system import RECORD, System, cpu_list
+from agent.collectors.host.system import UTMP_FILE, cpu_list
 from agent.collectors.host.through_proc import ThroughProc
 from agent.collectors.host.through_psutil import ThroughPsutil
-from agent.collectors.host.tree import Tree
 
 RENAMED = {b"none", b"/dev/root", b"rootfs"}  # devices that psutil gives another name than the mount table has
 
 
 class Linux(ThroughPsutil):
-    """Where both know a field, it is psutil's, but for those named here."""
+    """What both know is psutil's, but for what has its reason here. docs/decisions/004 has them together."""
 
-    def __init__(self, cgroups: Sequence[str]) -> None:
+    def __init__(self, proc: ThroughProc) -> None:
         super().__init__()
-        self._tree = Tree()
-        self._proc = ThroughProc(self._tree, cgroups)
-        self._system = System(self._tree)
+        self._proc = proc
 
     def numbers(self, count: int) -> Sequence[int]:
         # psutil leaves out the CPUs that are off line, and does not say which.
-        online = cpu_list(self._system.online() or b"")
-        return online if len(online) == count else super().numbers(count)  # LXC: /sys is another machine's
+        online = cpu_list(self._proc.own.online() or b"")
+        return online if len(online) == count else super().numbers(count)  # under LXC, /sys is the host's
 
     def memory(self) -> Fields:
         return self._proc.memory() | super().memory()
 
     def swap(self) -> Fields:
-        # `in` and `out` are ours: to psutil every page has 4 KiB.
+        # For psutil every page has 4 KiB, and where paging is not counted it is 0.
         return self._proc.swap() | {name: value for name, value in super().swap().items() if name not in {"in", "out"}}
 
     def mounts(self) -> list[Mount]:
-        # A hardened service has a mount table of its own: everything read-only, homes hidden, some paths mounted twice.
-        machine = mount_table(self._tree.mounts)
+        # A hardened service sees mounts of its own: all read-only, some paths mounted over, homes hidden.
+        machine = mount_table(self._proc.tree.mounts)
         return visible(machine, put_back(super().mounts(), machine))
 
     def blocks(self, devices: Filter) -> dict[str, Counters]:
@@ -51,12 +48,19 @@ class Linux(ThroughPsutil):
         # psutil would ask every card for its speed as well, under the kernel's lock for networks.
         return self._proc.up(names)
 
+    def speeds(self, names: Collection[str]) -> dict[str, int]:
+        try:
+            return super().speeds(names)
+        except OSError:
+            # One card that does not take the question (ENOTTY, EPERM) is enough: psutil then says nothing of any.
+            return self._proc.speeds(names)
+
     def users(self) -> Fields:
-        # psutil does not know logind: without utmp nobody would be there.
-        return super().users() if os.path.exists(RECORD) else self._system.users()
+        # psutil knows utmp alone, and distributions begin to leave it out.
+        return super().users() if os.path.exists(self._proc.tree.path(UTMP_FILE)) else self._proc.own.users()
 
     def processes(self) -> Fields:
-        # psutil takes five times as long, and does not count threads with it.
+        # psutil would take five times as long, and it does not count threads.
         return self._proc.processes()
 
     def pressure(self) -> Iterable[Row]:
@@ -67,6 +71,6 @@ class Linux(ThroughPsutil):
 
 
 def put_back(ours: list[Mount], machine: list[Mount]) -> list[Mount]:
-    """The mounts as psutil has them, with the devices that it renames as the mount table has them."""
+    """The mounts that psutil found, with the devices that it renames called as in the machine's table."""
     names = {mount.path: mount.device for mount in machine if mount.device in RENAMED}
     return [mount._replace(device=names.get(mount.path, mount.device)) for mount in ours]

@@ -16,7 +16,7 @@ UTMP_SIZES = (384, 400)  # of an entry: x86_64 keeps times of 32 bit in it, aarc
 UTMP = struct.Struct("=hxxi32s4s32s")  # type, pid, line, id, user
 UTMP_TYPES = range(10)
 USER_PROCESS = 7
-RECORD = "/run/utmp"
+UTMP_FILE = "/run/utmp"
 SESSIONS = "/run/systemd/sessions"
 
 
@@ -53,7 +53,7 @@ class System:
     def users(self) -> Fields:
         """How many are logged in; nothing where the machine keeps no record of it."""
         # Never /var/run: it is a link to /run, and with a prefix that would be this container's.
-        raw = self._tree.read_if_there(RECORD)
+        raw = self._tree.read_if_there(UTMP_FILE)
         return self.sessions() if raw is None else logged_in(utmp(raw))
 
     def sessions(self) -> Fields:

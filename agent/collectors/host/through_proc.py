@@ -18,50 +18,50 @@ class ThroughProc:
     """The machine that a tree belongs to."""
 
     def __init__(self, tree: Tree, cgroups: Sequence[str]) -> None:
-        self._tree = tree
-        self._system = System(tree)
+        self.tree = tree
+        self.own = System(tree)
         self._cgroup = Cgroup(tree, cgroups)
 
     def times(self, *, per_cpu: bool) -> cpu.Times:
-        return cpu.times(self._tree.read("/proc/stat"), per_cpu=per_cpu)
+        return cpu.times(self.tree.read("/proc/stat"), per_cpu=per_cpu)
 
     def load(self) -> Fields:
-        return load(map(float, self._tree.read("/proc/loadavg").split()[:3]))
+        return load(map(float, self.tree.read("/proc/loadavg").split()[:3]))
 
     def memory(self) -> Fields:
-        return memory.memory(memory.meminfo(self._tree.read("/proc/meminfo")))
+        return memory.memory(memory.meminfo(self.tree.read("/proc/meminfo")))
 
     def swap(self) -> Fields:
-        return memory.swap(memory.meminfo(self._tree.read("/proc/meminfo")), self._tree.read("/proc/vmstat"))
+        return memory.swap(memory.meminfo(self.tree.read("/proc/meminfo")), self.tree.read("/proc/vmstat"))
 
     def mounts(self) -> list[disk.Mount]:
         ours = disk.mount_table(Tree().read("/proc/self/mounts"))
-        return disk.visible(disk.mount_table(self._tree.mounts), ours, os.fsencode(self._tree.root))
+        return disk.visible(disk.mount_table(self.tree.mounts), ours, os.fsencode(self.tree.root))
 
     def sizes(self, path: bytes) -> Fields:
-        return disk.sizes(os.statvfs(os.fsencode(self._tree.root) + path))
+        return disk.sizes(os.statvfs(os.fsencode(self.tree.root) + path))
 
     def blocks(self, devices: Filter) -> dict[str, diskio.Counters]:
-        return diskio.diskstats(self._tree.read("/proc/diskstats"), devices)
+        return diskio.diskstats(self.tree.read("/proc/diskstats"), devices)
 
     def interfaces(self) -> dict[str, Fields]:
         # Process 1's is the host's; without a prefix, the network this process has.
-        return net.net_dev(self._tree.read("/proc/1/net/dev" if self._tree.root else "/proc/net/dev"))
+        return net.net_dev(self.tree.read("/proc/1/net/dev" if self.tree.root else "/proc/net/dev"))
 
     def up(self, names: Collection[str]) -> list[str]:
-        return net.up(self._tree, names)
+        return net.up(self.tree, names)
 
     def speeds(self, names: Collection[str]) -> dict[str, int]:
-        return net.speeds(self._tree, names)
+        return net.speeds(self.tree, names)
 
     def system(self) -> Fields:
-        return self._system.read()
+        return self.own.read()
 
     def processes(self) -> Fields:
-        return processes.count(processes.stats(self._tree))
+        return processes.count(processes.stats(self.tree))
 
     def pressure(self) -> Iterable[Row]:
-        return pressure(self._tree)
+        return pressure(self.tree)
 
     def cgroups(self) -> Iterable[Row]:
         return self._cgroup.read()
