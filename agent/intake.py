@@ -14,11 +14,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import orjson
+import structlog
 
 from agent import payload as payloads
 from agent.errors import BadPayload
@@ -28,8 +31,11 @@ from agent.record import Emission, Parsed, Stream, middle
 from agent.spool import Kind, Part, Spool
 from agent.stats import Counter, Stats
 
+log = structlog.get_logger()
+
 MAX_DEAD_PAYLOAD = 64 * 1024  # of a payload kept in its dead letter: enough to see what was wrong
 DEAD_LANE = "dead"
+SAY_AGAIN = 3600.0  # seconds between two lines about bad payloads of one collector
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,6 +92,9 @@ class Intake:
         self._stats = stats
         # A stream met under another intake (before a reload) is routed anew.
         self._epoch = id(self)
+        self._said: dict[
+            str, tuple[float, int]
+        ] = {}  # by collector: when bad payloads were last told of, how many since
         self._bases: dict[str, dict[str, str]] = {}  # by collector: global tags and its own
         self._routes: dict[tuple[str, ...], Route] = {}
         self._rendered = lru_cache(maxsize=10_000)(self._render)
@@ -219,8 +228,20 @@ class Intake:
             self._stats.counter(
                 "agent_intake_refused_total", "Payloads that became no record.", collector=name, reason=reason
             ).add(n)
+        if "bad" in refused:
+            self._say_bad(name, refused["bad"])
         committed.add(count - sum(refused.values()))
         records.add(stored)
+
+    def _say_bad(self, name: str, count: int) -> None:
+        """One line for the first, and one an hour while there are more: garbage may come a thousand times a second."""
+        now = time.monotonic()
+        since, unsaid = self._said.get(name, (-math.inf, 0))
+        unsaid += count
+        if now - since >= SAY_AGAIN:
+            log.warning("payloads refused, kept as dead letters", collector=name, count=unsaid, see="dead-letters list")
+            since, unsaid = now, 0
+        self._said[name] = (since, unsaid)
 
 
 def dead_letter(emission: Emission, stream: Stream, payload: bytes, reason: str) -> bytes:

@@ -83,15 +83,20 @@ def _spool(running: Running) -> Spool:
 
 def _collectors(running: Running) -> Mapping[str, Collector]:
     numbers = _by_label(running, "collector")
-    return {
-        name: Collector(
-            type=table.kind,
-            received=int(numbers.get(name, {}).get("agent_intake_received_total", 0)),
-            records=int(numbers.get(name, {}).get("agent_intake_records_total", 0)),
-            refused=int(numbers.get(name, {}).get("agent_intake_refused_total", 0)),
-        )
-        for name, table in running.config.collectors.items()
-    }
+    return {name: _collector(table.kind, numbers.get(name, {})) for name, table in running.config.collectors.items()}
+
+
+def _collector(kind: str, numbers: Mapping[str, float]) -> Collector:
+    """A collector's books: received = committed + redelivered + refused, once nothing is on its way."""
+    redelivered = int(numbers.get("agent_mqtt_redelivered_total", 0))
+    return Collector(
+        type=kind,
+        received=int(numbers.get("agent_intake_received_total", 0)) + redelivered,
+        committed=int(numbers.get("agent_intake_committed_total", 0)),
+        redelivered=redelivered,
+        refused=int(numbers.get("agent_intake_refused_total", 0)),
+        records=int(numbers.get("agent_intake_records_total", 0)),
+    )
 
 
 def _by_label(running: Running, label: str) -> dict[str, dict[str, float]]:

@@ -53,7 +53,7 @@ class Lane:
         self._clock = clock
         self._lock = threading.Lock()
         self._waiting: list[asyncio.Future[None]] = []
-        self._noted: set[int] = set()
+        self._noted: list[tuple[int, int]] = []  # damage that was said: from, to
         self.pool: Executor | None = None
 
     @property
@@ -150,9 +150,14 @@ class Lane:
     def _note(self, at: int, end: int, segment: Segment | None) -> None:
         """Say once that records are damaged, whoever comes across it."""
         with self._lock:
-            if at in self._noted:
+            for first, last in self._noted:  # two batches may come across parts of the same gap
+                if first <= at < last:
+                    at = last
+                elif at < first < end <= last:
+                    end = first
+            if at >= end:
                 return
-            self._noted.add(at)
+            self._noted.append((at, end))
         if segment is not None:
             segment.damaged = True
         where = "" if segment is None else segment.path.name

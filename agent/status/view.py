@@ -67,9 +67,11 @@ class Collector(TypedDict, total=False):
     """One collector, beside its state."""
 
     type: str
-    received: int
-    records: int
+    received: int  # payloads: committed + redelivered + refused, and what is on its way
+    committed: int
+    redelivered: int  # recognised, and not stored twice
     refused: int
+    records: int  # what the committed payloads held: an array holds many, or none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

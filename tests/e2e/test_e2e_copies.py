@@ -132,7 +132,11 @@ def test_agents_on_many_copies_taken_at_any_moment_reuse_no_name(
             time.sleep(rng.uniform(0.2, 2))  # any moment
             other = AgentProcess(tmp_path / f"copy{number}", _config(plant, far, f"copy{number}/#", f"copy-{number}"))
             with other:
-                _copy_slowly(agent.state, other.state, rng)
+                torn = number % 2 == 1
+                if torn:
+                    _copy_slowly(agent.state, other.state, rng)
+                else:
+                    _copy(agent.state, other.state)
                 other.start()
                 subscribed(other)
                 ours = publish(
@@ -144,7 +148,8 @@ def test_agents_on_many_copies_taken_at_any_moment_reuse_no_name(
                 wait_for("an empty queue", partial(drained, other))
                 damaged += other.status()["sinks"]["lake"]["ledger"]["damaged"]
                 assert other.stop() == 0
-                assert_books_balance(other)
+                if not torn:  # a torn one lacks what its cursor says is delivered, and `audit` says so
+                    assert_books_balance(other)
         publishing.result(120)
         publisher.close()
         wait_for("all of the first", lambda: _arrived(far, publisher.acknowledged))

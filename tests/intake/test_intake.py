@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from structlog.testing import capture_logs
+
 from agent.errors import BadPayload
 from agent.intake import Intake
 from agent.options import Selection
@@ -96,6 +98,17 @@ def test_bad_payloads_become_dead_letters_and_the_others_of_the_group_are_stored
         assert count(stats, "agent_intake_received_total") == 5
         assert count(stats, "agent_intake_committed_total") == 3
         assert count(stats, "agent_intake_refused_total", reason="bad") == 2
+
+    asyncio.run(main())
+
+
+def test_bad_payloads_are_told_of_once_and_not_each_time(tmp_path):
+    async def main():
+        async with intake_over(tmp_path) as (intake, _, _):
+            with capture_logs() as lines:
+                for _ in range(3):
+                    await intake.emitter("plant")(emission([Stream("s")] * 2, [b"{", b"{}"]))
+        assert [(line["log_level"], line["collector"], line["count"]) for line in lines] == [("warning", "plant", 1)]
 
     asyncio.run(main())
 
