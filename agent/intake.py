@@ -173,6 +173,12 @@ class Intake:
                 refused["bad"] = refused.get("bad", 0) + 1
                 dead.add(dead_letter(emission, stream, payload, str(bad)), packet, digest)
                 continue
+            except Exception as bug:
+                # A parser's bug costs the payload that found it, never the others of its group.
+                log.exception("bug in a parser, the payload is kept as a dead letter", collector=emission.origin)
+                refused["bad"] = refused.get("bad", 0) + 1
+                dead.add(dead_letter(emission, stream, payload, f"bug: {bug!r}"), packet, digest)
+                continue
             stored += len(rendered)
             if not rendered or not any(route.lanes for _, route in rendered):
                 refused["unselected"] = refused.get("unselected", 0) + bool(rendered)

@@ -20,6 +20,10 @@ import msgspec
 from agent.errors import BadPayload
 from agent.record import MAX_DEPTH
 
+# Each object of an array becomes a record with tags of its own, some hundred bytes for every "{}": a few kB of
+# payload must not become memory without bound.
+MAX_OBJECTS = 10_000
+
 _check = msgspec.json.Decoder(msgspec.Raw).decode
 
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]|-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?', re.DOTALL)
@@ -111,6 +115,8 @@ def closely(payload: bytes) -> list[bytes]:
     if compact[:1] != b"[":
         return [b'{"value":%b}' % compact]
     objects = _split(compact)
+    if len(objects) > MAX_OBJECTS:
+        raise BadPayload(f"an array of {len(objects)} objects; {MAX_OBJECTS} is the most")
     if any(item[:1] != b"{" for item in objects):
         raise BadPayload("an array whose elements are not all objects")
     return objects

@@ -129,8 +129,7 @@ async def run(config: Config, stop: asyncio.Event, beside: Beside) -> None:
                 async with beside(running):
                     await stop.wait()
                     await _end([*collecting, leaving])
-                    await spool.flush()
-                    await _drain(deliveries.values(), config.agent.stop_grace)
+                    await _wind_down(spool, deliveries.values(), config.agent.stop_grace)
                     await _end(sending)
 
 
@@ -213,12 +212,14 @@ async def _leave_filters(running: Running, former: remembered.Filters) -> None:
         await asyncio.sleep(LOOK_AGAIN)
 
 
-async def _drain(deliveries: Iterable[Delivery], grace: float) -> None:
+async def _wind_down(spool: Spool, deliveries: Iterable[Delivery], grace: float) -> None:
     """Give what waits a moment; what is still there then waits on disk for the next start."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(grace), asyncio.TaskGroup() as tasks:
-            for delivery in deliveries:
-                tasks.create_task(delivery.drained())
+        async with asyncio.timeout(grace):
+            await spool.flush()
+            async with asyncio.TaskGroup() as tasks:
+                for delivery in deliveries:
+                    tasks.create_task(delivery.drained())
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:

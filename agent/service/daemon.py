@@ -7,15 +7,16 @@ import signal
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from agent import SPOOL_FORMAT, __version__, supervisor
 from agent.config import Config, load
-from agent.errors import ConfigError
+from agent.errors import AgentError, ConfigError
 from agent.service import overview, systemd
-from agent.service.exits import Exit
+from agent.service.exits import Exit, leaves
 from agent.service.logs import secrets_in, setup_logging
 from agent.service.process import Signals, serve
 from agent.service.watchdog import Watchdog
@@ -45,15 +46,33 @@ def daemon(paths: Sequence[Path]) -> int:
         return Exit.CONFIG
 
     async def main(asked: Signals) -> int:
-        current = config
+        current, former = config, None
         while not asked.stop.is_set():
-            current = await _one_life(current, paths, asked)
+            began = _Began()
+            try:
+                after = await _one_life(current, paths, asked, began)
+            except (AgentError, OSError, ExceptionGroup) as error:
+                if former is None or began.is_running:
+                    raise
+                # A file without mistakes may still ask for what cannot be had: a port, a directory.
+                why = "; ".join(str(leaf) for leaf in leaves(error))
+                log.error("the new configuration cannot run, back to the former one", reason=why)
+                current, former = former, None
+                continue
+            current, former = after, current
         return Exit.OK
 
     return serve(main)
 
 
-async def _one_life(config: Config, paths: Sequence[Path], asked: Signals) -> Config:
+@dataclass(slots=True)
+class _Began:
+    """Whether a life has come so far that everything runs."""
+
+    is_running: bool = False
+
+
+async def _one_life(config: Config, paths: Sequence[Path], asked: Signals, began: _Began) -> Config:
     """Run until a stop, or until a HUP brings another configuration; gives the one to go on with."""
     setup_logging(config.log.level, config.log.format, hide=secrets_in(config))
     for warning in config.warnings:
@@ -89,7 +108,7 @@ async def _one_life(config: Config, paths: Sequence[Path], asked: Signals) -> Co
 
     followers = [asyncio.create_task(follow_reloads()), asyncio.create_task(follow_stop())]
     try:
-        await supervisor.run(config, ended, _beside)
+        await supervisor.run(config, ended, lambda running: _beside(running, began))
     finally:
         for follower in followers:
             follower.cancel()
@@ -98,7 +117,7 @@ async def _one_life(config: Config, paths: Sequence[Path], asked: Signals) -> Co
 
 
 @asynccontextmanager
-async def _beside(running: Running) -> AsyncIterator[None]:
+async def _beside(running: Running, began: _Began) -> AsyncIterator[None]:
     """What watches a running agent: the status pages, the watchdog, systemd's status line."""
     config = running.config
     watchdog = Watchdog(health=running.health, alive=running.spool.alive)
@@ -126,6 +145,7 @@ async def _beside(running: Running) -> AsyncIterator[None]:
             status=config.status.listen if config.status.enabled else "off",
         )
         systemd.ready(_summary(running))
+        began.is_running = True
         yield
     await asyncio.gather(*tasks, return_exceptions=True)
     log.info("stopped", queued=overview.queued(running))

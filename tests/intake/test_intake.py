@@ -179,3 +179,31 @@ def test_packet_ids_and_hashes_stay_with_their_records_when_a_group_holds_bad_on
             assert claims == {1: 11, 2: 22, 3: 33}
 
     asyncio.run(main())
+
+
+def test_a_bug_in_a_parser_costs_the_payload_that_found_it(tmp_path):
+    def parse(payload: bytes) -> list[Parsed]:
+        if b"odd" in payload:
+            raise RuntimeError("never thought of that")
+        return [Parsed(payload)]
+
+    async def main():
+        async with intake_over(tmp_path) as (intake, spool, _):
+            with capture_logs() as lines:
+                await intake.emitter("plant")(emission([Stream("s", {}, parse)] * 3, [b"{}", b'{"odd":1}', b"{}"]))
+            assert len(await stored(spool, "all")) == 2
+            (letter,) = await stored(spool, "dead")
+        assert "never thought of that" in letter["reason"]
+        assert "bug in a parser, the payload is kept as a dead letter" in [line["event"] for line in lines]
+
+    asyncio.run(main())
+
+
+def test_an_array_of_very_many_objects_is_a_dead_letter(tmp_path):
+    async def main():
+        async with intake_over(tmp_path) as (intake, spool, _):
+            await intake.emitter("plant")(emission([Stream("s")], [b"[" + b"{}," * 10_000 + b"{}]"]))
+            (letter,) = await stored(spool, "dead")
+        assert "10001 objects" in letter["reason"]
+
+    asyncio.run(main())

@@ -255,3 +255,21 @@ def test_no_text_raises_anything_but_a_value_error(text: str, form: str) -> None
         assert stamps.EARLIEST <= found < stamps.LATEST
     except (ValueError, OverflowError):
         pass
+
+
+@pytest.mark.parametrize("odd", [b'"\\ud83d"', b'{"\\udc00":1}', b'["x\\ud800y"]'])
+def test_half_a_surrogate_pair_anywhere_costs_neither_time_nor_tags(odd: bytes) -> None:
+    payload = b'{"line":"a","at":1795000000123,"odd":' + odd + b"}"
+    subscription = Subscription(topic="t", tag_keys=("line",), time=Time(key="at", format="ms"))
+    parse = parser(subscription, lambda: None)
+    assert parse is not None
+    (record,) = parse(payload)
+    assert (record.ts_ms, record.tags, record.fields) == (1795000000123, {"line": "a"}, payload)
+
+
+def test_half_a_surrogate_pair_within_a_tag_becomes_a_question_mark() -> None:
+    parse = parser(Subscription(topic="t", tag_keys=("line",)), lambda: None)
+    assert parse is not None
+    (record,) = parse(b'{"line":"a\\ud83d"}')
+    assert record.tags == {"line": "a?"}
+    assert orjson.dumps(record.tags)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 
@@ -13,8 +14,8 @@ from agent.collectors.mqtt.options import Subscription, Time
 from agent.errors import BadPayload
 from agent.record import Parse, Parsed
 
-_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_string = msgspec.json.Decoder(str).decode
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_string = msgspec.json.Decoder(str).decode
 
 # A number as devices print it: with a plus sign, leading zeros, or no digit on one side of the point.
 _NUMBER = re.compile(rb"([+-]?)0*([0-9]*)(?:\.([0-9]*))?([eE][+-]?[0-9]+)?", re.ASCII)
@@ -115,6 +116,24 @@ def find(members: dict[str, msgspec.Raw], key: str) -> bytes | None:
         return None
     inner = bytes(members[head])
     return find(_members(inner), rest) if inner[:1] == b"{" else None
+
+
+def _members(fields: bytes) -> dict[str, msgspec.Raw]:
+    """The members of a JSON object that was checked, each as JSON."""
+    try:
+        return _decode_members(fields)
+    except msgspec.DecodeError:
+        # Half of a surrogate pair in an escape: JSON's grammar allows it, msgspec does not.
+        return {key: msgspec.Raw(json.dumps(value).encode()) for key, value in json.loads(fields).items()}
+
+
+def _string(found: bytes) -> str:
+    """The text of a JSON string that was checked; half a surrogate pair becomes a question mark."""
+    try:
+        return _decode_string(found)
+    except msgspec.DecodeError:
+        text: str = json.loads(found)
+        return text.encode("utf-8", "replace").decode()
 
 
 def _tag(key: str, found: bytes) -> str:
