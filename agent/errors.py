@@ -5,7 +5,9 @@ Every error the agent raises on purpose, sorted by what to do about it.
     ├── ConfigError          the file is wrong: print every problem, exit 78
     ├── StateError           the state directory cannot be used
     │   ├── StateLocked      another agent has it: exit 75
+    │   ├── StateRefused     this user may not use it: exit 77
     │   └── StateTooNew      written by a newer program: exit 78, touch nothing
+    ├── ListenError          an address to listen on cannot be had: exit 69
     ├── BadPayload           one payload cannot become a record: dead letter, acknowledge
     ├── Unfit                records this sink can never send: dead letter, send the others
     └── DeliveryError        the far side did not take a batch
@@ -20,8 +22,10 @@ Anything else that a sink raises is a bug: it is logged as one and the data is k
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 
 class AgentError(Exception):
@@ -55,8 +59,28 @@ class StateLocked(StateError):
     """Another agent works in this state directory (sysexits EX_TEMPFAIL, 75)."""
 
 
+class StateRefused(StateError):
+    """The state directory, or what is in it, is not for this user (sysexits EX_NOPERM, 77)."""
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(f"{path}: permission denied for the user {_user()}; run as the agent's user or root")
+
+
+def _user() -> str:
+    import pwd  # needed for a message only
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # as in a container
+        return str(os.geteuid())
+
+
 class StateTooNew(StateError):
     """The state directory has a newer format than this program (sysexits EX_CONFIG, 78)."""
+
+
+class ListenError(AgentError):
+    """An address to listen on cannot be had; the message names the option (sysexits EX_UNAVAILABLE, 69)."""
 
 
 class BadPayload(AgentError):

@@ -8,7 +8,6 @@ whether only a person can mend it (`operator`).
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 import ssl
@@ -20,6 +19,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -27,6 +27,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from agent import __version__
+from agent.aside import aside
 from agent.errors import AuthExpired, DeliveryError, Rejected, Retryable, Throttled, TooLarge
 from agent.options import secret_in_the_clear
 from agent.schema import Duration, Secret, option
@@ -55,16 +56,25 @@ class HttpOptions:
         "Password for the proxy.", None, default_text="none", example="credential:proxy"
     )
     ca_file: Path | None = option(
-        "PEM file of the authorities to trust.", None, default_text="the system's", example="/etc/ssl/private-ca.pem"
+        "PEM file of the authorities to trust.",
+        None,
+        default_text="the system's",
+        example="/etc/ssl/private-ca.pem",
+        must_exist=True,
     )
     client_cert: Path | None = option(
         "PEM file of the certificate to show (mTLS).",
         None,
         default_text="none",
         example="/etc/telemetry-agent/cert.pem",
+        must_exist=True,
     )
     client_key: Path | None = option(
-        "PEM file of its key.", None, default_text="within client_cert", example="/etc/telemetry-agent/key.pem"
+        "PEM file of its key.",
+        None,
+        default_text="within client_cert",
+        example="/etc/telemetry-agent/key.pem",
+        must_exist=True,
     )
     allow_insecure: bool = option("Whether secrets may cross the network over plain http.", False)
 
@@ -93,7 +103,7 @@ def url_problems(name: str, url: str, secret: Secret | None, options: HttpOption
         if ":" not in host:
             host.encode("idna")  # a label that is empty or too long
     except ValueError as error:
-        return [(name, f"is no URL: {error}")]
+        return [(name, f"not a URL: {error}")]
     if parts.scheme not in ("http", "https") or not host or " " in host or port == 0:
         return [(name, 'expected a URL such as "https://host:port"')]
     if parts.username or parts.password:
@@ -199,7 +209,9 @@ class Client:
             return True
         if self._tls is None:
             try:
-                self._tls = await asyncio.to_thread(_tls_context, self._options)
+                options = self._options
+                files = ("tls", options.ca_file, options.client_cert, options.client_key)
+                self._tls = await aside(partial(_tls_context, options), kind=files, within=options.timeout)
             except OSError as error:
                 raise Retryable(f"the files for TLS cannot be used: {_cause(error)}", operator=True) from error
         return self._tls
@@ -212,7 +224,7 @@ class Client:
             return headers, None
         secret = self._options.proxy_password or Secret()
         try:
-            password = await asyncio.to_thread(secret.reveal)
+            password = await aside(secret.reveal, kind=secret, within=self._options.timeout)
         except OSError as error:
             raise Retryable(f"the proxy's password cannot be read: {_cause(error)}", operator=True) from error
         login = b64encode(f"{self._options.proxy_user}:{password}".encode()).decode()

@@ -39,7 +39,11 @@ def app(arguments: Sequence[str] | None = None) -> None:
             False, "--version", help="Print the version and exit.", is_eager=True, callback=_print_version
         ),
     ) -> None:
-        """Forwards host metrics and MQTT messages through a durable spool to the clouds that want them."""
+        """
+        Forwards host metrics and MQTT messages through a durable spool to Obsrv, files and standard output.
+
+        NAVER Cloud Insight and Rackspace Metrics follow.
+        """
 
     asked = words[:1] if words and words[0] in COMMANDS else COMMANDS  # the help wants all of them
     for command in asked:
@@ -60,8 +64,11 @@ def app(arguments: Sequence[str] | None = None) -> None:
 
         sys.exit(Exit.USAGE)
     except Exception as error:
+        from agent.errors import StateRefused
         from agent.service.exits import Exit, exit_code
 
+        if isinstance(error, PermissionError) and error.filename:
+            error = StateRefused(error.filename)
         code = exit_code(error)
         if code is Exit.SOFTWARE:
             raise

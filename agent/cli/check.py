@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from agent import config as configuration
+from agent.cli import state as states
 from agent.cli import toml
 from agent.config import Config
 from agent.options import EVERYTHING, Selection
@@ -19,12 +19,7 @@ WIDTH = 100  # of one line about a plugin
 
 
 def check(
-    config: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help=f"A file, or a directory of *.toml; may be repeated. [default: {configuration.DEFAULT_PATH}]"
-        ),
-    ] = None,
+    config: states.Config = None,
     show: Annotated[
         bool, typer.Option("--print", help="Print the whole configuration with every default, secrets as ***.")
     ] = False,
@@ -69,7 +64,8 @@ def _settings(plugin: Any) -> str:
         if each.name in values and values[each.name] != written(default, hint):
             item = values[each.name]
             tables = isinstance(item, list) and item and all(isinstance(part, dict) for part in item)
-            given.append(f"{len(item)} {each.name}" if tables else f"{each.name} = {toml.value(item)}")
+            several = "" if tables and (len(item) == 1 or each.name.endswith("s")) else "s"
+            given.append(f"{len(item)} {each.name}{several}" if tables else f"{each.name} = {toml.value(item)}")
     text = ", ".join(given)
     text = text if len(text) <= WIDTH else text[: WIDTH - 3] + "..."
     return f": {text}" if text else ""

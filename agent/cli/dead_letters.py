@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
+import orjson
 import typer
 
 from agent.cli import state as states
@@ -20,7 +22,8 @@ app = typer.Typer(no_args_is_help=True, help="Look at what was refused for good.
 Letter = dict[str, Any]
 Sink = Annotated[str | None, typer.Option(help="Only of this sink; `intake`: what never became a record.")]
 
-REASON_WIDTH = 70  # of a line in the list
+REASON_WIDTH = 70  # of a line in the list, on a terminal
+BINARY_SHOWN = 256  # bytes of a payload that is no text, unless all of it is asked for
 
 
 @app.callback()
@@ -39,7 +42,9 @@ def show_all(
     elif not found:
         print("no dead letters")
     else:
-        states.print_table(("id", "when", "sink", "from", "status", "reason"), [_row(letter) for letter in found])
+        states.print_table(
+            ("id", "when", "sink", "from", "topic", "status", "reason"), [_row(letter) for letter in found]
+        )
 
 
 @app.command("show")
@@ -48,6 +53,7 @@ def show_one(
     state: states.State = None,
     config: states.Config = None,
     sink: Sink = None,
+    full: Annotated[bool, typer.Option("--full", help="Print all of a payload that is no text.")] = False,
     as_json: states.AsJson = False,
 ) -> None:
     """Show all of a dead letter, payload and answer included. More than one sink may have refused a record."""
@@ -58,7 +64,7 @@ def show_one(
         states.print_json(found)
         return
     for letter in found:
-        _print(letter)
+        _print(letter, full=full)
 
 
 def _found(directory: Path, sink: str | None) -> Iterator[Letter]:
@@ -102,12 +108,24 @@ def _row(letter: Letter) -> tuple[str, ...]:
         _when(letter),
         str(letter.get("sink", "")),
         str(letter.get("origin", "")),
+        _topic(letter),
         str(letter.get("status") or ""),
-        reason if len(reason) <= REASON_WIDTH else reason[: REASON_WIDTH - 1] + "…",
+        reason if len(reason) <= REASON_WIDTH or not sys.stdout.isatty() else reason[: REASON_WIDTH - 1] + "…",
     )
 
 
-def _print(letter: Letter) -> None:
+def _topic(letter: Letter) -> str:
+    """The tag topic of what was refused: beside a payload that never became a record, else in the record."""
+    tags = letter.get("tags")
+    if tags is None:
+        try:
+            tags = orjson.loads(letter["payload"])["tags"]
+        except (ValueError, LookupError, TypeError):
+            return ""
+    return str(tags.get("topic", "")) if isinstance(tags, dict) else ""
+
+
+def _print(letter: Letter, *, full: bool) -> None:
     print(f"{'id':9} {_id(letter)}\n{'when':9} {_when(letter)}")
     for name, value in letter.items():
         if name in ("id", "ts", "seq", "at", "payload", "encoding") or value in (None, "", {}):
@@ -115,13 +133,16 @@ def _print(letter: Letter) -> None:
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         print(f"{name:9} {states.printable(text)}")
     print("payload")
-    for line in _payload(letter).splitlines():
+    for line in _payload(letter, full=full).splitlines():
         print(f"  {states.printable(line)}")
     print()
 
 
-def _payload(letter: Letter) -> str:
+def _payload(letter: Letter, *, full: bool) -> str:
     payload = letter.get("payload", "")
     if letter.get("encoding") == "base64" and isinstance(payload, str):
-        return base64.b64decode(payload).decode("utf-8", "backslashreplace")
+        data = base64.b64decode(payload)
+        shown = data if full else data[:BINARY_SHOWN]
+        text = shown.decode("utf-8", "backslashreplace")
+        return text if shown == data else f"{text}\n... {len(data) - len(shown)} more bytes; --full shows them"
     return payload if isinstance(payload, str) else json.dumps(payload, ensure_ascii=False, indent=2)

@@ -30,4 +30,5 @@ def init(
         output.write_text(text, encoding="utf-8")
     except FileExistsError:
         raise typer.BadParameter(f"{output} is there already; --force writes over it") from None
-    print(f"{output} is written. Next: telemetry-agent check --config {output}")
+    edit = "" if minimal else "edit the placeholders in it, or write a small one with --minimal, then "
+    print(f"{output} is written. Next: {edit}telemetry-agent check --config {output}")

@@ -9,6 +9,7 @@ import typer
 
 from agent.cli.declared import Option, about, options
 from agent.cli.page import words
+from agent.config.messages import did_you_mean
 from agent.config.plugins import KINDS, Role
 
 
@@ -24,8 +25,9 @@ def plugins(
         return
     shown = [_show(role, kind) for role, kinds in KINDS.items() if kind in kinds.names()]
     if not shown:
-        names = ", ".join(name for kinds in KINDS.values() for name in kinds.names())
-        raise typer.BadParameter(f"no such kind: {kind}; there are {names}")
+        names = [name for kinds in KINDS.values() for name in kinds.names()]
+        near = did_you_mean(kind, names)
+        raise typer.BadParameter(f"no such kind: {kind}; there are {', '.join(names)}{near}")
     print("\n\n".join(shown))
 
 

@@ -15,13 +15,17 @@ from agent import __version__
 from agent.config import DEFAULT_PATH, document
 from agent.config.settings import Spool
 from agent.errors import ConfigError
+from agent.service.exits import Exit
 from agent.service.logs import setup_logging
 from agent.spool.state import check_format
 
-State = Annotated[Path | None, typer.Option(help="The state directory. [default: as the configuration has it]")]
+# What cannot be read is said where it is read, with one exit code for all commands, and not by typer.
+State = Annotated[
+    Path | None, typer.Option(help="The state directory. [default: as the configuration has it]", readable=False)
+]
 Config = Annotated[
     list[Path] | None,
-    typer.Option(help=f"A file, or a directory of *.toml; may be repeated. [default: {DEFAULT_PATH}]"),
+    typer.Option(help=f"A file, or a directory of *.toml; may be repeated. [default: {DEFAULT_PATH}]", readable=False),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
@@ -49,8 +53,8 @@ def opened(state: Path | None, config: Sequence[Path] | None) -> Path:
     setup_logging("warning", "text")
     path = directory(state, config)
     check_format(path, __version__)
-    if not path.is_dir():
-        raise FileNotFoundError(f"{path}: no such state directory")
+    if not (path / "format").is_file() and not (path / "lanes").is_dir():
+        fail(f'{path}: not a state directory (no file "format"); give --state the [spool] directory', Exit.INPUT_OUTPUT)
     return path
 
 

@@ -77,9 +77,9 @@ class Document:
         """`agent.toml:14 sinks.lake.timeout`: the form in which every message names its place."""
         file = self.owner(place)
         if file is None:
-            return " ".join([*(str(file.path) for file in self.files), dotted(place)]).strip()
+            return ": ".join(filter(None, [" ".join(str(file.path) for file in self.files), dotted(place)]))
         line = file.line(place)
-        return f"{file.path}:{line} {dotted(place)}" if line else f"{file.path} {dotted(place)}"
+        return f"{file.path}:{line} {dotted(place)}" if line else f"{file.path}: {dotted(place)}"
 
     def folder(self, place: Place) -> Path:
         """What a relative path at that place is relative to: the directory of its file."""

@@ -26,7 +26,7 @@ from agent.config.settings import Agent, Log, Spool, Status
 from agent.errors import ConfigError, Problem
 from agent.options import DeliveryOptions, Selection
 from agent.ports import Collector, Sink
-from agent.schema import option, plain
+from agent.schema import option, options_of, plain
 
 T = TypeVar("T")
 
@@ -97,6 +97,9 @@ def load(paths: Sequence[Path] = (DEFAULT_PATH,), environ: Mapping[str, str] | N
     read = document.load(paths, environ)
     reading = Reading(read, environ, problems=list(read.problems))
     if not read.is_whole:
+        if list(paths) == [DEFAULT_PATH] and not os.path.exists(DEFAULT_PATH):
+            how = 'write one with "telemetry-agent init -o PATH", or give --config'
+            raise ConfigError([replace(each, text=f"{each.text}; {how}") for each in reading.problems])
         raise ConfigError(reading.problems)
     for key in read.tree:
         if key not in TOP:
@@ -113,6 +116,7 @@ def load(paths: Sequence[Path] = (DEFAULT_PATH,), environ: Mapping[str, str] | N
         for name, kind, (plugin, delivery, selection) in _members("sinks", (DeliveryOptions, Selection), reading)
     }
     _check_delivery(sinks, reading)
+    _check_shared(sinks, reading)
     _check_selections(sinks, collectors, reading)
     if agent is not None:
         agent = replace(agent, hostname=_hostname(agent, reading))
@@ -174,7 +178,7 @@ def _member(
 ) -> tuple[str, list[Any]] | None:
     place: Place = (role, name)
     if not NAME.fullmatch(name):
-        reading.bad(place, "a name is made of a-z, 0-9, _ and -")
+        reading.bad(place, f"expected a name made of a-z, 0-9, _ and -, found {found(name)}")
     elif name in RESERVED[role]:
         reading.bad(place, "this name is the agent's own: choose another")
     if not isinstance(table, dict):
@@ -219,17 +223,33 @@ def _plugin(role: Role, name: str, table: dict[str, Any], reading: Reading) -> t
 def _check_delivery(sinks: Mapping[str, SinkTable], reading: Reading) -> None:
     """What only the sinks together, or a sink and its plugin, can have wrong."""
     claimed: dict[str, str] = {}
+    present = reading.document.tree.get("sinks", {})
     for name, table in sinks.items():
         was = table.delivery.was
-        if table.plugin.limits.records == 1 and (table.delivery.batch_records or 1) > 1:
+        if reading.is_faulty(("sinks", name)):
+            pass  # what it can do is not known
+        elif table.plugin.limits.records == 1 and (table.delivery.batch_records or 1) > 1:
             reading.bad(("sinks", name, "batch_records"), "this sink, as it is configured, sends one record at a time")
         if was is None:
             continue
-        if was in sinks:
+        if was in present:
             reading.bad(("sinks", name, "was"), f"{was} is a sink of this configuration, and so no former name")
         elif was in claimed:
             reading.bad(("sinks", name, "was"), f"{was} is already claimed by sinks.{claimed[was]}")
         claimed.setdefault(was, name)
+
+
+def _check_shared(sinks: Mapping[str, SinkTable], reading: Reading) -> None:
+    """Two sinks that write to the same file would spoil it for each other."""
+    taken: dict[tuple[str, str, str], str] = {}
+    for name, table in sinks.items():
+        for each, _ in options_of(type(table.plugin)):
+            place: Place = ("sinks", name, each.name)
+            if each.metadata.get("not_shared") and not reading.is_faulty(place):
+                value = os.path.realpath(getattr(table.plugin, each.name))
+                first = taken.setdefault((table.kind, each.name, value), name)
+                if first != name:
+                    reading.bad(place, f"{value} is that of sinks.{first} already: each sink needs its own")
 
 
 def _check_selections(

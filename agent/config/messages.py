@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from agent.config.document import Expanded
 from agent.schema import Secret, without_credentials
@@ -36,6 +36,21 @@ def found(value: object) -> str:
             return "a table"
         case _:
             return f"a {type(value).__name__}"
+
+
+def with_found(text: str, steps: Sequence[str | int], table: object, instance: object) -> str:
+    """The text with what was found, where it says what was expected and not what is there; never a secret."""
+    if "found" in text or not ("expected" in text or text.startswith("not a")):
+        return text
+    for step in steps:
+        try:
+            table = table[step]  # type: ignore[index]
+            instance = instance[step] if isinstance(step, int) else getattr(instance, step)  # type: ignore[index]
+        except (LookupError, TypeError, AttributeError):
+            return text
+    # A password within a URL is not always where the pattern for it looks.
+    is_shown = isinstance(table, str) and isinstance(instance, str) and not ("://" in table and "@" in table)
+    return f"{text}, found {found(table)}" if is_shown else text
 
 
 def without_secrets(text: str, value: object) -> str:

@@ -1,19 +1,20 @@
 """
 Reads TOML tables into the dataclasses that declare their options, and lists every mistake on the way.
 
-Nothing here stops at a mistake: what cannot be read is listed with its place, and the reading goes on,
-so that a person sees all of them at once.
+Nothing here stops at a mistake: what cannot be read is listed with its place, its default (or an empty
+value) takes its place, and the reading goes on, so that a person sees all mistakes at once.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from agent.config.document import Document, Expanded, Unreadable
-from agent.config.messages import did_you_mean, found, without_secrets
+from agent.config.messages import did_you_mean, found, with_found, without_secrets
 from agent.config.places import Place
 from agent.errors import Problem
 from agent.schema import Secret, expected, is_secret, kind_of, options_of
@@ -30,24 +31,35 @@ _BOOLEANS = {"true": True, "false": False}
 
 @dataclass(slots=True)
 class Reading:
-    """Collects mistakes while tables are read. `problems` refuse the configuration, `warnings` do not."""
+    """
+    Collects mistakes while tables are read. `problems` refuse the configuration, `warnings` do not.
+
+    What `table` and `tables` give is to be run with only if `problems` is empty in the end: until then it
+    may hold stand-ins for what could not be read, so that more can be checked.
+    """
 
     document: Document
     environ: Mapping[str, str]
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
+    faulty: set[Place] = field(default_factory=set)  # what a mistake is listed about
 
     def bad(self, place: Place, text: str) -> Unreadable:
         """List a mistake."""
         _add(self.problems, Problem(self.document.where(place), text))
+        self.faulty.add(place)
         return _FAILED
+
+    def is_faulty(self, place: Place) -> bool:
+        """Whether there is a mistake at that place or within it."""
+        return any(each[: len(place)] == place for each in self.faulty)
 
     def doubtful(self, place: Place, text: str) -> None:
         """List something that may be meant, but rarely is."""
         _add(self.warnings, Problem(self.document.where(place), text))
 
     def table(self, cls: type[T], table: object, place: Place, *, besides: Collection[str] = ()) -> T | None:
-        """The table as a `cls`, or None after its mistakes were listed; keys in `besides` are somebody else's."""
+        """The table as a `cls`, or None where its mistakes leave nothing; keys in `besides` are somebody else's."""
         taken: T | None = self.tables((cls,), table, place, besides=besides)[0]
         return taken
 
@@ -56,7 +68,9 @@ class Reading:
     ) -> list[Any]:
         """Several dataclasses out of one table, which share its keys among them."""
         if not isinstance(table, dict):
-            if not isinstance(table, Unreadable):
+            if isinstance(table, Unreadable):
+                self.faulty.add(place)
+            else:
                 self.bad(place, f"expected a table, found {found(table)}")
             return [None] * len(classes)
         known = {*besides, *(name for cls in classes for name in _keys(cls))}
@@ -75,19 +89,36 @@ class Reading:
                 values[each.name] = self.value(table[key], hint, (*place, key), each.metadata)
             elif each.default is MISSING and each.default_factory is MISSING:
                 values[each.name] = self.bad((*place, key), f"required, but missing: expected {expected(hint)}")
-        if any(isinstance(value, Unreadable) for value in values.values()):
-            return None
+            if isinstance(values.get(each.name), Unreadable):
+                del values[each.name]
+                if each.default is MISSING and each.default_factory is MISSING:
+                    values[each.name] = _stand_in(hint)
+        is_whole = not self.is_faulty(place)
         try:
             instance = cls(**values)
-        except ValueError as error:
-            self.bad(place, without_secrets(str(error), [table, values]))
-            return None
-        # The dataclass itself may have something to say about its options together.
-        for method, listed in (("problems", self.bad), ("warnings", self.doubtful)):
-            if look := getattr(instance, method, None):
-                for option, text in look():
-                    listed((*place, *_steps(option)), without_secrets(text, [table, values]))
+            if is_whole:
+                self._together(instance, "warnings", self.doubtful, table, place)
+            self._together(instance, "problems", self.bad, table, place)
+        except Exception as error:
+            if is_whole and not isinstance(error, ValueError):
+                raise
+            if is_whole:
+                self.bad(place, without_secrets(str(error), [table, values]))
+            return None  # else a stand-in may be the cause, and the table's real mistakes are listed
         return instance
+
+    def _together(
+        self, instance: object, method: str, listed: Callable[[Place, str], object], table: dict[str, Any], place: Place
+    ) -> None:
+        """List what the dataclass itself has to say about its options together."""
+        look = getattr(instance, method, None)
+        known = [each[len(place) :] for each in self.faulty if each[: len(place)] == place]
+        values = {each.name: getattr(instance, each.name) for each, _ in options_of(type(instance))}
+        for option, text in look() if look else ():
+            steps = _steps(option)
+            if not any(_is_about(steps, text, each) for each in known):
+                text = with_found(text, steps, table, instance) if method == "problems" else text
+                listed((*place, *steps), without_secrets(text, [table, values]))
 
     def _key(self, name: str, former: str | None, hint: Any, table: dict[str, Any], place: Place) -> str:
         """The name under which an option is given: its own, or its former one."""
@@ -104,6 +135,7 @@ class Reading:
     def value(self, value: Any, hint: Any, place: Place, bounds: Mapping[str, Any]) -> Any:
         """One value as its annotation wants it, or an `Unreadable` after its mistake was listed."""
         if isinstance(value, Unreadable):
+            self.faulty.add(place)
             return _FAILED
         kind, inner = kind_of(hint)
         match kind:
@@ -123,8 +155,7 @@ class Reading:
                 make, item_hint = inner
                 return self._list(value, make, item_hint, place, bounds)
             case "dict" if isinstance(value, dict):
-                items = {key: self.value(item, inner, (*place, key), bounds) for key, item in value.items()}
-                return _FAILED if _any_failed(items.values()) else items
+                return {key: self._item(item, inner, (*place, key), bounds) for key, item in value.items()}
             case "choice":
                 for choice in inner:
                     if value == choice and isinstance(value, bool) == isinstance(choice, bool):
@@ -143,15 +174,20 @@ class Reading:
         return self.bad(place, f"expected {expected(hint)}, found {found(value)}{near}")
 
     def _list(self, items: list[Any], make: type, inner: Any, place: Place, bounds: Mapping[str, Any]) -> Any:
-        values = [self.value(item, inner, (*place, n), bounds) for n, item in enumerate(items)]
-        return _FAILED if _any_failed(values) else make(values)
+        return make([self._item(item, inner, (*place, n), bounds) for n, item in enumerate(items)])
+
+    def _item(self, item: Any, hint: Any, place: Place, bounds: Mapping[str, Any]) -> Any:
+        """One of several values; a faulty one is replaced, so that the others keep their places."""
+        value = self.value(item, hint, place, bounds)
+        return _stand_in(hint) if isinstance(value, Unreadable) else value
 
     def _any_of(self, value: Any, hints: tuple[Any, ...], place: Place, bounds: Mapping[str, Any]) -> Any:
         for hint in hints:
-            quiet = replace(self, problems=[], warnings=[])
+            quiet = replace(self, problems=[], warnings=[], faulty=set())
             taken = quiet.value(value, hint, place, bounds)
             # A table is told by its being one: its mistakes are worth more than "expected a string or a table".
-            if not isinstance(taken, Unreadable) or (isinstance(value, dict) and kind_of(hint)[0] == "table"):
+            if not quiet.problems or (isinstance(value, dict) and kind_of(hint)[0] == "table"):
+                self.faulty |= quiet.faulty
                 for problem in quiet.problems:
                     _add(self.problems, problem)
                 for warning in quiet.warnings:
@@ -184,7 +220,8 @@ class Reading:
         if cls is str and isinstance(value, str):
             return str(value)
         if cls is Path and isinstance(value, str):
-            return self.document.folder(place) / value
+            path = self.document.folder(place) / value
+            return self._there(path, place) if bounds.get("must_exist") else path
         if cls in (int, float) and isinstance(value, Expanded):
             # What comes out of a variable is text; a number is what it says.
             try:
@@ -207,12 +244,20 @@ class Reading:
             return self.bad(place, f"expected at most {text(high)}, found {text(value)}")
         return value
 
+    def _there(self, path: Path, place: Place) -> Any:
+        try:
+            with path.open("rb"):
+                return path
+        except OSError as error:
+            return self.bad(place, f"{path} cannot be read: {error.strerror}")
+
     def _secret_file(self, key: str, table: dict[str, Any], place: Place) -> Any:
         here = (*place, f"{key}_file")
         name = table[f"{key}_file"]
         if key in table:
             return self.bad(here, f"give {key} or {key}_file, not both")
         if isinstance(name, Unreadable):
+            self.faulty.add(here)
             return _FAILED
         if not isinstance(name, str):
             return self.bad(here, f"expected the path of a file, found {found(name)}")
@@ -226,7 +271,8 @@ class Reading:
         if folder is None:
             return self.bad(
                 place,
-                f"credential {name}: CREDENTIALS_DIRECTORY is not set; systemd sets it for a unit with LoadCredential=",
+                f"credential {name}: CREDENTIALS_DIRECTORY is not set; systemd sets it for LoadCredential= of a unit; "
+                "to try it without: CREDENTIALS_DIRECTORY=DIR telemetry-agent check",
             )
         return self._secret(Path(folder) / name, place)
 
@@ -245,8 +291,37 @@ def _add(listed: list[Problem], problem: Problem) -> None:
         listed.append(problem)
 
 
-def _any_failed(values: Iterable[object]) -> bool:
-    return any(isinstance(value, Unreadable) for value in values)
+def _stand_in(hint: Any) -> Any:
+    """A value of that annotation that says nothing, in place of one that could not be read."""
+    kind, inner = kind_of(hint)
+    match kind:
+        case "optional":
+            return None
+        case "any of":
+            return _stand_in(inner[0])
+        case "one or more":
+            return ()
+        case "list":
+            return inner[0]()
+        case "dict":
+            return {}
+        case "choice":
+            return inner[0]
+        case "duration" | "size":
+            return 1
+        case "plain" if inner in (bool, int, float, str, Path, Secret):
+            return inner()
+        case _:
+            return None
+
+
+def _is_about(steps: Place, text: str, faulty: Place) -> bool:
+    """Whether what is said of an option may come from a mistake that is listed already: it is, or names, that one."""
+    shorter = min(len(steps), len(faulty))
+    if steps[:shorter] == faulty[:shorter]:
+        return True
+    names = [step for step in faulty if isinstance(step, str)]
+    return bool(names) and re.search(rf"\b{re.escape(names[-1])}\b", text) is not None
 
 
 def _keys(cls: type) -> Iterable[str]:

@@ -13,18 +13,18 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor
 from functools import partial
 
 import structlog
 
 from agent.delivery.form import Draft, around, draft, halves
+from agent.delivery.hands import Hands
 from agent.delivery.letters import dead_letter
 from agent.delivery.piece import Piece
 from agent.delivery.pulse import Pulse
 from agent.delivery.source import fetch, redraft, reread
 from agent.delivery.tally import Tally
-from agent.delivery.window import Bodies, Window
+from agent.delivery.window import Share, Window
 from agent.ports import Limits, Sink
 from agent.spool import Cursor, Gap, Kind, Part, Plan, Spool, State
 
@@ -55,8 +55,8 @@ class Batches:
         max_age: float | None,
         spool: Spool,
         tally: Tally,
-        bodies: Bodies,
-        pool: Executor,
+        bodies: Share,
+        hands: Hands,
         pulse: Pulse,
     ) -> None:
         self.cursors = cursors  # former lanes first
@@ -70,7 +70,7 @@ class Batches:
         self._spool = spool
         self._tally = tally
         self._bodies = bodies
-        self._pool = pool
+        self._hands = hands
         self._pulse = pulse
         # A batch is halved this often at most. So many plans are kept free for whatever comes first,
         # because its end is what frees the others.
@@ -128,7 +128,7 @@ class Batches:
                 max_age=self._max_age,
                 booked=self._tally.settled,
                 drafting=partial(draft, self._sink, limit=self.window.size),
-                pool=self._pool,
+                hands=self._hands,
             )
             if not drafts:
                 break
@@ -155,8 +155,7 @@ class Batches:
 
     async def _parts(self, piece: Piece, bounds: list[tuple[int, int]]) -> list[Draft | Gap]:
         drafting = partial(draft, self._sink, limit=math.inf)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, redraft, piece.cursor.lane, bounds, drafting)
+        return await self._hands.do(redraft, piece.cursor.lane, bounds, drafting)
 
     # Bodies.
 
@@ -265,8 +264,7 @@ class Batches:
 
     async def bury(self, piece: Piece) -> None:
         """Write the dead letters of a convicted or unfit piece, then settle it."""
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._pool, reread, piece.cursor.lane, piece.first, piece.count)
+        found = await self._hands.do(reread, piece.cursor.lane, piece.first, piece.count)
         if not piece.alive:
             return
         if len(found) > 1:

@@ -24,6 +24,7 @@ import structlog
 from agent.delivery.batches import Batches, BrokenSinkError
 from agent.delivery.episode import Episode, describe
 from agent.delivery.forming import Forming
+from agent.delivery.hands import Hands
 from agent.delivery.piece import Piece
 from agent.delivery.pulse import Pulse
 from agent.delivery.tally import Tally, end_of, queued
@@ -42,6 +43,7 @@ log = structlog.get_logger()
 LONGEST_SEND = 600.0  # a sink has its own timeout; this is for one whose timeout fails
 TICK = 15.0  # an idle loop looks around this often
 KEEP_BODY = 30.0  # a body that was of no use for so long is made again when it is
+CLOSE_AGAIN = 5.0  # a former lane that could not be closed
 NO_ROOM = 5.0  # a piece that cannot be split for want of plans is tried again after this
 
 
@@ -67,6 +69,7 @@ class Delivery:
         self._limits = options.over(sink.limits)
         self._spool = spool
         self._part = part
+        self._hands = Hands(name, pool, part)
         self._rng = rng
         self._pulse = Pulse()
         self._tally = Tally(name, stats)
@@ -79,8 +82,8 @@ class Delivery:
             max_age=spool.settings.max_age if options.max_age is None else options.max_age,
             spool=spool,
             tally=self._tally,
-            bodies=bodies,
-            pool=pool,
+            bodies=bodies.share(),
+            hands=self._hands,
             pulse=self._pulse,
         )
         self._forming = Forming(self._batches, self._limits, self._pulse)
@@ -135,15 +138,19 @@ class Delivery:
     async def _open(self, stack: AsyncExitStack) -> Send:
         backoff, failures = Backoff(), 0
         while True:
+            self._part.beat(within=LONGEST_SEND + TICK)
             try:
-                send = await stack.enter_async_context(self._sink.open())
+                async with asyncio.timeout(LONGEST_SEND) as limit:
+                    send = await stack.enter_async_context(self._sink.open())
             except Exception as error:  # noqa: BLE001 - whatever keeps a sink from opening is waited out
                 reason = describe(error) if isinstance(error, DeliveryError) else repr(error)
+                if limit.expired():
+                    reason = f"not open within {LONGEST_SEND:.0f} s"
                 if self._part.become("down", f"cannot open: {reason}"):
                     log.warning("sink cannot open", sink=self.name, reason=reason, queued=self.queued())
                 pause = backoff.delay(failures, self._rng)
                 failures += 1
-                self._part.beat(within=pause + LONGEST_SEND)
+                self._part.beat(within=pause + TICK)
                 await asyncio.sleep(pause)
             else:
                 if failures:
@@ -155,9 +162,21 @@ class Delivery:
         for cursor in [each for each in self._cursors if each.end is not None]:
             while cursor.position < end_of(cursor):
                 await self._pulse.wait()
-            await self._spool.close_cursor(cursor)
+            await self._close(cursor)
             self._cursors.remove(cursor)
             log.info("former lane drained", sink=self.name, lane=cursor.lane.name)
+
+    async def _close(self, cursor: Cursor) -> None:
+        said = ""
+        while True:
+            try:
+                await self._spool.close_cursor(cursor)
+            except Exception as error:  # noqa: BLE001 - said; nothing in it waits any more, so nobody is to suffer for it
+                if said != (said := repr(error)):
+                    log.warning("former lane cannot be closed", sink=self.name, lane=cursor.lane.name, reason=said)
+                await asyncio.sleep(CLOSE_AGAIN)
+            else:
+                return
 
     # Sending.
 
@@ -173,12 +192,17 @@ class Delivery:
             while (piece := self._verdict.next(now)) is not None:
                 self._sending[piece] = group.create_task(self._attempt(piece, send), name=f"{self.name}: {piece.first}")
             if not self._requests:
-                self._part.beat(within=4 * TICK)
+                self._beat(4 * TICK)
             try:
                 async with asyncio.timeout(min(look_at - now, self._verdict.due(now))):
                     await self._pulse.wait()
             except TimeoutError:
                 continue
+
+    def _beat(self, within: float) -> None:
+        """All is well, unless a thread hangs over the spool: whatever else goes on then, some of it never will."""
+        if self._hands.longest() < LONGEST_SEND:
+            self._part.beat(within)
 
     def _look_around(self, now: float) -> None:
         self._episode.remind(now)
@@ -194,7 +218,7 @@ class Delivery:
             before, body = piece.plan.state, piece.body or b""
             error = await self._send(piece, body, send)
             self._tally.requested(error, len(body), again=piece.tries > 1)
-            self._part.beat(within=LONGEST_SEND + TICK)
+            self._beat(LONGEST_SEND + TICK)
             if piece.alive:
                 if isinstance(error, DeliveryError) and not (isinstance(error, Retryable) and error.ambiguous):
                     piece.plan.state = before  # this time it was not taken, for certain
@@ -230,7 +254,7 @@ class Delivery:
         piece.cursor.touch()
         piece.tries += 1
         self._requests += 1
-        self._part.beat(within=LONGEST_SEND + TICK)
+        self._beat(LONGEST_SEND + TICK)
         try:
             async with asyncio.timeout(LONGEST_SEND) as limit:
                 await send(Parcel(batch_id(plan.segment, plan.first, plan.count, plan.crc), body, plan.count))

@@ -7,12 +7,11 @@ the crc of a batch.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor
 
 from agent.delivery.form import Draft, restamp
+from agent.delivery.hands import Hands
 from agent.record import Run
 from agent.spool import Cursor, Gap, Lane, State
 
@@ -29,7 +28,7 @@ async def fetch(
     max_age: float | None,
     booked: Callable[[State, int], None],
     drafting: Drafting,
-    pool: Executor,
+    hands: Hands,
 ) -> list[Draft]:
     """
     Drafts of the next records that no plan covers; none where there are no records.
@@ -37,14 +36,12 @@ async def fetch(
     What lies before them and is gone or older than `max_age` seconds is booked, and told to `booked`.
     Expiry takes whole frames: `read_now` does not mix those past the age with others.
     """
-    loop = asyncio.get_running_loop()
     while True:
         at = cursor.planned_end
         most = records if cursor.end is None else min(records, cursor.end - at)
         if most <= 0:
             return []
-        aged_before = 0 if max_age is None else int((time.time() - max_age) * 1000)
-        got = await loop.run_in_executor(pool, _read, cursor.lane, at, most, size, aged_before, drafting)
+        got = await hands.do(_read, cursor.lane, at, most, size, max_age, drafting)
         if cursor.planned_end != at:
             continue  # evicted while we read
         if isinstance(got, list):
@@ -54,7 +51,8 @@ async def fetch(
         booked(got.state, count)
 
 
-def _read(lane: Lane, at: int, records: int, size: int, aged_before: int, drafting: Drafting) -> list[Draft] | Gap:
+def _read(lane: Lane, at: int, records: int, size: int, max_age: float | None, drafting: Drafting) -> list[Draft] | Gap:
+    aged_before = 0 if max_age is None else int((time.time() - max_age) * 1000)
     got = lane.read_now(at, records, size, aged_before)
     match got:
         case None:

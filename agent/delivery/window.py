@@ -41,19 +41,42 @@ class Window:
 
 class Bodies:
     """
-    The bytes of packed bodies that all sinks hold together.
+    The bytes of packed bodies that all sinks hold together, in equal shares: a hanging sink starves nobody.
 
-    A body beyond the limit is not kept but made again when its turn comes. One in flight is granted
-    to every sink whatever the others hold: a hanging sink starves nobody.
+    A body beyond the share is not kept but made again when its turn comes.
     """
 
     def __init__(self, limit: int = BODIES) -> None:
         self.limit = limit
+        self._shares: list[Share] = []
+
+    @property
+    def held(self) -> int:
+        """What is held just now."""
+        return sum(share.held for share in self._shares)
+
+    @property
+    def each(self) -> int:
+        """The size of a share."""
+        return self.limit // max(1, len(self._shares))
+
+    def share(self) -> Share:
+        """The share of one sink more; those of the others become smaller."""
+        share = Share(self)
+        self._shares.append(share)
+        return share
+
+
+class Share:
+    """The bodies of one sink. One in flight is granted whatever its size."""
+
+    def __init__(self, bodies: Bodies) -> None:
         self.held = 0
+        self._bodies = bodies
 
     def take(self, size: int, *, sure: bool = False) -> bool:
-        """Count a body in; False: there is no room for it. `sure`: it is the only one its sink has in flight."""
-        if not sure and self.held + size > self.limit:
+        """Count a body in; False: there is no room for it. `sure`: it is the only one in flight."""
+        if not sure and self.held + size > self._bodies.each:
             return False
         self.held += size
         return True

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import signal
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -14,7 +16,7 @@ import structlog
 
 from agent import SPOOL_FORMAT, __version__, supervisor
 from agent.config import Config, load
-from agent.errors import AgentError, ConfigError
+from agent.errors import AgentError, ConfigError, ListenError
 from agent.service import overview, systemd
 from agent.service.exits import Exit, leaves
 from agent.service.logs import secrets_in, setup_logging
@@ -130,7 +132,17 @@ async def _beside(running: Running, began: _Began) -> AsyncIterator[None]:
 
             host, port = config.status.address
             view = overview.view(running, started, watchdog)
-            await stack.enter_async_context(serve(pages(view), host, port, names=config.status.host_names))
+            try:
+                await stack.enter_async_context(serve(pages(view), host, port, names=config.status.host_names))
+            except OSError as error:
+                reason = (
+                    "is taken by another process"
+                    if error.errno == errno.EADDRINUSE
+                    else f"cannot be listened on ({os.strerror(error.errno) if error.errno else error})"
+                )
+                raise ListenError(
+                    f"status.listen: {config.status.listen} {reason}; choose another, or [status] enabled = false"
+                ) from error
         tasks = [asyncio.create_task(watchdog.run()), asyncio.create_task(_tell_systemd(running))]
         stack.callback(lambda: [task.cancel() for task in tasks])
         log.info(

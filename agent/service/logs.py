@@ -144,7 +144,8 @@ def _cleaner(hidden: list[Secret]) -> Callable[[Any, str, Event], Event]:
             except OSError:  # cannot be read, so nobody has it to print
                 continue
             if len(word) >= SHORTEST_SECRET:
-                text = text.replace(word, "***")
+                for form in _forms(word):
+                    text = text.replace(form, "***")
         return text
 
     def clean(value: object) -> Any:
@@ -168,6 +169,19 @@ def _cleaner(hidden: list[Secret]) -> Callable[[Any, str, Event], Event]:
         return {key: clean(value) for key, value in event.items()}
 
     return process
+
+
+def _forms(word: str) -> list[str]:
+    """A word as it stands in a text, and as errors quote it: escaped by repr or for JSON. The longest first."""
+    forms = {
+        word,
+        repr(word)[1:-1],
+        repr(f"'\"{word}")[4:-1],  # within a text that has both quotes, repr escapes the single ones
+        repr(word.encode("utf-8", "surrogatepass"))[2:-1],
+        json.dumps(word)[1:-1],
+        json.dumps(word, ensure_ascii=False)[1:-1],
+    }
+    return sorted(forms, key=len, reverse=True)
 
 
 class _Json:

@@ -2,9 +2,17 @@
 The watchdog: feeds systemd's only while every part of the agent gets on with its work.
 
 It asks whether every loop finished an attempt, success or failure alike, within the time that loop
-itself promised, and whether the spool's writer thread answers. An outage of days is no reason to
-restart (each attempt ends, in failure); a loop that hangs is one, and so is an event loop that no
-longer turns, because then this task does not either.
+itself promised, and whether the spool's threads answer. An outage of days is no reason to restart
+(each attempt ends, in failure); a loop that hangs is one, and so is an event loop that no longer
+turns, because then this task does not either.
+
+A thread in a slow fsync does not answer, and does not hang: it has WatchdogSec to answer, and is fed
+for meanwhile, every third of that time. Once it has answered, whatever was withheld is given at once.
+
+So with WatchdogSec=60 an fsync (or a stall of the disk) of up to 60 s restarts nothing. A thread that
+hangs for good is asked within 20 s, found out 60 s later at the latest (by its promised beat or by the
+question), and the last feeding was before that: systemd ends the process at most 140 s after the hang
+began. An event loop that hangs is ended after 60 s, any other part 60 s to 80 s after its own promise.
 """
 
 from __future__ import annotations
@@ -20,13 +28,14 @@ from agent.stats import Health
 
 log = structlog.get_logger()
 
-UNWATCHED_SECONDS = 20.0  # how often it looks where no systemd asks: for the log and /health/live
+UNWATCHED_SECONDS = 60.0  # takes the place of WatchdogSec where no systemd asks: for the log and /health/live
+SPOOL = "spool writer"  # as its part is called, which promises beats for itself
 
 
 @dataclass(slots=True, kw_only=True)
 class Watchdog:
     """
-    Looks at the parts in turn. `alive` asks the spool's writer thread and may take its time or hang.
+    Looks at the parts in turn. `alive` asks the spool's threads and may take its time or hang.
 
     `withheld` says why the watchdog is not fed, as of the last look; empty: all is well.
     """
@@ -38,28 +47,30 @@ class Watchdog:
     async def run(self) -> None:
         """Work until cancelled."""
         limit = watchdog_seconds()
-        # A third, because a look takes up to as long again as the pause before it: two thirds at most.
-        pause = UNWATCHED_SECONDS if limit is None else limit / 3
+        patience = UNWATCHED_SECONDS if limit is None else limit
+        pause = patience / 3
+        clock = asyncio.get_running_loop().time
         while True:
-            await self._look(pause)
-            if limit is not None and not self.withheld:
-                notify("WATCHDOG=1")
+            question = asyncio.ensure_future(self.alive())
+            asked = clock()
+            try:
+                while not question.done():
+                    await asyncio.wait({question}, timeout=pause)
+                    self._look(hangs=not question.result() if question.done() else clock() - asked >= patience)
+                    if limit is not None and not self.withheld:
+                        notify("WATCHDOG=1")
+            finally:
+                question.cancel()
             await asyncio.sleep(pause)
 
-    async def _look(self, patience: float) -> None:
+    def _look(self, *, hangs: bool) -> None:
+        """`hangs`: one of the spool's threads does not answer."""
         stuck = [f"{part.kind} {part.name}" for part in self.health.overdue()]
-        if not await self._answers(patience):
-            stuck.append("spool writer")
+        if hangs and SPOOL not in stuck:
+            stuck.append(SPOOL)
         withheld = ", ".join(stuck)
         if withheld and withheld != self.withheld:
             log.error("a part hangs, the watchdog is not fed", parts=withheld)
         elif self.withheld and not withheld:
             log.warning("the part that hung goes on, the watchdog is fed again", parts=self.withheld)
         self.withheld = withheld
-
-    async def _answers(self, patience: float) -> bool:
-        try:
-            async with asyncio.timeout(patience):
-                return await self.alive()
-        except TimeoutError:
-            return False

@@ -37,11 +37,20 @@ class File:
 
     kind: ClassVar[str] = "file"
 
-    path: Path = option("The file; its directory must exist.", example="/var/log/telemetry-agent/records.ndjson")
+    path: Path = option(
+        "The file, of this sink alone; its directory must exist.",
+        example="/var/log/telemetry-agent/records.ndjson",
+        not_shared=True,
+    )
     max_bytes: Size = option("It is rotated before it grows larger.", 64 << 20, low=1)
     keep: int = option("How many former files are kept.", 5, low=0)
     compress: bool = option("Whether former files are compressed.", False)
     fsync: bool = option("Whether a batch counts as delivered only once it survives a power cut.", True)
+
+    def warnings(self) -> list[tuple[str, str]]:
+        """A directory that is not there may yet be mounted, so it is no mistake."""
+        folder = self.path.parent
+        return [] if os.path.isdir(folder) else [("path", f"{folder} is no directory: nothing is written until it is")]
 
     @property
     def limits(self) -> Limits:

@@ -7,6 +7,7 @@ import os
 import select
 import sys
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from threading import Event
@@ -48,24 +49,29 @@ class Stdout:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Send]:
-        """Nothing to hold but the wish to stop."""
-        stopped = Event()
+        """Keep the one thread that writes, so that no two batches mix."""
+        loop = asyncio.get_running_loop()
+        thread = ThreadPoolExecutor(1, "stdout-sink")
 
         async def send(parcel: Parcel) -> None:
+            given_up = Event()
             try:
-                await asyncio.to_thread(_write, sys.stdout.fileno(), parcel.body, stopped)
+                await loop.run_in_executor(thread, _write, sys.stdout.fileno(), parcel.body, given_up)
             except OSError as error:
                 raise Retryable(f"standard output: {error.strerror}", operator=True) from error
+            finally:
+                given_up.set()
 
         try:
             yield send
         finally:
-            stopped.set()
+            # A write that was given up ends before anybody else may begin.
+            await asyncio.to_thread(thread.shutdown)
 
 
-def _write(fd: int, body: bytes, stopped: Event) -> None:
-    """Write all of it, but do not outlast the agent where nobody reads."""
+def _write(fd: int, body: bytes, given_up: Event) -> None:
+    """Write all of it, but do not outlast the one who waits for it where nobody reads."""
     left = memoryview(body)
-    while left and not stopped.is_set():
+    while left and not given_up.is_set():
         if select.select([], [fd], [], 0.1)[1]:
             left = left[os.write(fd, left[:PIPE_BUF]) :]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from agent.spool.progress import Progress
 from agent.spool.recovery import FoundLane, unacked
 
 
@@ -21,14 +22,14 @@ class Claims:
         self._unacked: dict[str, dict[int, int]] = {}
 
     @classmethod
-    def recovered(cls, found: Mapping[str, FoundLane]) -> Claims:
+    def recovered(cls, found: Mapping[str, FoundLane], progress: Progress) -> Claims:
         """As the last run left them. Reads segments."""
         out = cls()
         floor = max((one.head.claims_from for one in found.values()), default=0)
         for one in found.values():
             for origin, group in one.head.acked.items():
                 out._acked[origin] = max(out._acked.get(origin, 0), group)
-        out._unacked = unacked(found, floor, out._acked)
+        out._unacked = unacked(found, floor, out._acked, progress)
         out._since = dict.fromkeys(out._unacked, floor)
         return out
 

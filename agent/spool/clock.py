@@ -5,6 +5,9 @@ Wall clocks are wrong at times: a board without a battery begins in 1970, a dead
 clock since boot is never wrong but means nothing after the next boot. So: within one boot, the
 distance between the two clocks then and now says what the wall clock has been corrected by. Across
 boots the stamped wall time counts, unless the clock that stamped it was known to be wrong.
+
+A time that was shown once proves nothing: it goes on record after the clock has kept it for a while,
+so that a jump into the future and back leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from agent.spool.frame import WRONG_CLOCK, Header, Stamp
 
 BUILT_MS = 1_764_547_200_000  # 2025-12-01: no clock that shows less is right
 STEP_MS = 10_000  # smaller differences are drift and slewing, and are let be
+HELD_MS = 600_000  # a clock that was not set for so long is believed
 
 
 def boottime_ms() -> int:
@@ -40,7 +44,7 @@ def boot_id() -> bytes:
 
 
 class Clock:
-    """The clocks of this boot, and the latest credible time that the spool has on record."""
+    """The clocks of this boot, and the latest believed time that the spool has on record."""
 
     def __init__(
         self,
@@ -55,6 +59,8 @@ class Clock:
         self._wall = wall
         self._boottime = boottime
         self._distance = wall() - boottime()
+        self._held_since = boottime()
+        self._was_set = False  # while this process looked on
 
     def now(self) -> int:
         """The wall clock as it is, milliseconds since the epoch."""
@@ -62,20 +68,24 @@ class Clock:
 
     def credible(self) -> bool:
         """Whether the wall clock can be right: later than the program, and than what was seen before."""
-        return self._wall() >= max(BUILT_MS, self.known_ms - STEP_MS)
+        return self.now() >= max(BUILT_MS, self.known_ms - STEP_MS)
 
     def note(self) -> int:
-        """The latest credible time, for the record."""
-        now = self._wall()
-        if now >= BUILT_MS:
-            self.known_ms = max(self.known_ms, now)
+        """The latest believed time, for the record."""
+        self.distance()
+        now = self.now()
+        if now >= BUILT_MS and self._boottime() - self._held_since >= HELD_MS:
+            # Whoever set the clock back, and left it there, knew better than what it showed before.
+            self.known_ms = now if self._was_set else max(self.known_ms, now)
         return self.known_ms
 
     def distance(self) -> int:
         """Wall clock minus boot clock. It keeps still until the wall clock is really set, so that bytes repeat."""
-        now = self._wall() - self._boottime()
+        boottime = self._boottime()
+        now = self.now() - boottime
         if abs(now - self._distance) > STEP_MS:
             self._distance = now
+            self._held_since, self._was_set = boottime, True
         return self._distance
 
     def stamp(self, oldest_ms: int, newest_ms: int) -> Stamp:

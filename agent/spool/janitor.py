@@ -17,11 +17,12 @@ import structlog
 
 from agent.spool.clock import Clock
 from agent.spool.cursor import Cursor
-from agent.spool.head import Head
+from agent.spool.head import Head, fitted
 from agent.spool.keeper import Keeper
 from agent.spool.lane import Lane
 from agent.spool.ledger import State
 from agent.spool.mark import Mark
+from agent.spool.retired import Retired
 from agent.spool.segment import Segment
 from agent.spool.settings import Settings
 from agent.spool.state import StateDirectory
@@ -41,6 +42,7 @@ class Janitor:
     cursors: dict[str, list[Cursor]]  # by lane
     heads: dict[str, Mark]  # by lane
     wanted: frozenset[str]  # lanes that are written to
+    retired: Retired
     settings: Settings
     state: StateDirectory
     keeper: Keeper
@@ -53,6 +55,9 @@ class Janitor:
     empty: Mapping[str, Callable[[int], Awaitable[None]]]
     _urgent: asyncio.Event = field(default_factory=asyncio.Event)
     _disk_low: bool = False
+    _blocked: bool = False  # a sink with on_full = "block" is what keeps us
+    _trouble: str | None = None  # the error that keeps us
+    _full_heads: set[str] = field(default_factory=set)
     _written: dict[str, Head] = field(default_factory=dict)
     _evicted: dict[str, int] = field(default_factory=dict)
     _said: dict[str, float] = field(default_factory=dict)
@@ -66,6 +71,11 @@ class Janitor:
         """Look at once."""
         self._urgent.set()
 
+    def hindrance(self) -> str | None:
+        """Why there is no room, asked by the writer's thread; None: for a sink that blocks, which is said already."""
+        trouble = self._trouble or self.keeper.trouble
+        return trouble or (None if self._blocked else "giving up the oldest records takes very long")
+
     async def run(self) -> None:
         """Work until cancelled."""
         while True:
@@ -78,9 +88,15 @@ class Janitor:
             try:
                 await self._make_room()
             except OSError as error:
-                # Tried again at the next tick; the writer's own errors are what closes intake.
-                log.error("spool cannot make room", reason=str(error))
+                # Tried again at the next tick; the writer closes intake where that goes on while it needs the room.
+                if str(error) != self._trouble:
+                    log.error("spool cannot make room", reason=str(error))
+                self._trouble = str(error)
                 await asyncio.sleep(TICK_SECONDS)
+            else:
+                if self._trouble is not None:
+                    log.warning("spool makes room again", after=self._trouble)
+                self._trouble = None
 
     async def _tick(self) -> None:
         for cursor in self._all():
@@ -101,10 +117,12 @@ class Janitor:
             await self._write_head(name)
 
     async def _write_head(self, name: str, going: int = 0) -> bool:
-        lane = self.lanes[name]
+        lane = self.lanes.get(name)
+        if lane is None:
+            return True  # it went while we were at another
         segments = lane.segments[going:]
         group, claims_from, acked = self.claims()
-        head = Head(
+        whole = Head(
             head=lane.head,
             segment=segments[-1].id if segments else 0,
             group=group,
@@ -114,6 +132,17 @@ class Janitor:
                 one.sink: (one.start, one.saved) for one in self.cursors.get(name, []) if one.mark.value is not None
             },
         )
+        head = fitted(whole)
+        if (head != whole) != (name in self._full_heads):
+            self._full_heads ^= {name}
+            log.warning(
+                "more sinks and collectors than a head mark has room for"
+                if head != whole
+                else "the head mark has room",
+                lane=name,
+                cursors_left_out=len(whole.cursors) - len(head.cursors),
+                collectors_left_out=len(whole.acked) - len(head.acked),
+            )
         if not lane.directory.is_dir() or self._written.get(name) == head:
             return True
         written = await self.keeper.attempt(self.heads[name], replace(head, wall_ms=self.clock.note()).encoded())
@@ -122,26 +151,49 @@ class Janitor:
         return written
 
     async def remove(self, cursor: Cursor) -> None:
-        """A cursor goes; its lane with it when nobody reads or writes that any more."""
+        """
+        A cursor goes; its lane with it when nobody reads or writes that any more.
+
+        What the disk does not let go of is left for the next start, which finds the cursor drained.
+        """
         lane = cursor.lane
-        self.cursors[lane.name].remove(cursor)
-        # First out of the mark: a cursor that is named there and has no file went behind our back.
-        await self._write_head(lane.name)
-        await self.keeper.call(cursor.mark.remove)
-        if self.cursors[lane.name] or lane.name in self.wanted:
+        readers = self.cursors.get(lane.name, [])
+        if cursor not in readers:
             return
-        for segment in lane.segments:
-            await self.keeper.call(self._delete, segment)
-        await self.keeper.call(self.heads[lane.name].remove)
+        readers.remove(cursor)
+        goes = not readers and lane.name not in self.wanted
+        if goes:
+            lane.evicted = lane.head  # nobody's: where a segment stays now, it goes with the settled ones
+        try:
+            # First out of the mark: a cursor that is named there and has no file went behind our back.
+            if not await self._write_head(lane.name, len(lane.segments) if goes else 0):
+                raise OSError(self.keeper.trouble)
+            for segment in lane.segments if goes else ():
+                await self.keeper.call(self._delete, segment)
+                lane.drop(segment)
+            await self.keeper.call(cursor.mark.remove)
+            if goes:
+                await self._forget(lane)
+        except OSError as error:
+            log.warning("a drained lane stays in part until the next start", lane=lane.name, reason=str(error))
+
+    async def sweep(self) -> None:
+        """Remove the lanes that an earlier run could not. At the start."""
+        for lane in list(self.lanes.values()):
+            if lane.name in self.wanted or self.cursors[lane.name] or lane.segments:
+                continue
+            try:
+                await self._forget(lane)
+            except OSError as error:
+                log.warning("an empty lane cannot be removed", lane=lane.name, reason=str(error))
+
+    async def _forget(self, lane: Lane) -> None:
+        del self.lanes[lane.name], self.cursors[lane.name]
+        await self.keeper.call(self.heads.pop(lane.name).remove)
         await self.keeper.call(lane.directory.rmdir)
-        del self.lanes[lane.name], self.cursors[lane.name], self.heads[lane.name]
 
     async def _abandon_retired(self) -> None:
-        now = self.clock.now()
-        for cursor in self._all():
-            since = cursor.retired_ms
-            if since is None or now - since < self.settings.retire_after * 1000:
-                continue
+        for cursor in self.retired.due():
             end = cursor.lane.head if cursor.end is None else cursor.end
             count = cursor.give_up(end, State.ABANDONED)
             log.error("records of a removed sink are abandoned", sink=cursor.sink, records=count)
@@ -158,7 +210,7 @@ class Janitor:
             end = lane.end_of(oldest)
             holders = [cursor.sink for cursor in self.cursors.get(lane.name, []) if _holds(cursor, end)]
             if holders:
-                self.blocked(f"full, and waits for {', '.join(holders)} (on_full = block) to take the oldest records")
+                self._block(f"full, and waits for {', '.join(holders)} (on_full = block) to take the oldest records")
                 return
             if lane.active is oldest:
                 lane.seal = True
@@ -168,7 +220,11 @@ class Janitor:
             if not await self._delete_settled():
                 return
         self._disk_low = False
-        self.blocked(None)
+        self._block(None)
+
+    def _block(self, reason: str | None) -> None:
+        self._blocked = reason is not None
+        self.blocked(reason)
 
     async def _over(self) -> bool:
         total = sum(lane.bytes for lane in self.lanes.values())

@@ -16,8 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import structlog
 
 from agent.spool.mark import Mark, sync_directory
+
+log = structlog.get_logger()
 
 LARGEST_FILE = 4 << 20
 REMEMBERED = 4096  # letters whose second copy, from a retry after a crash, is left out
@@ -62,13 +65,18 @@ class Letters:
                 os.truncate(self._path, whole)
             self._size = whole
             self._born = self._path.stat().st_mtime
+            damaged = 0
             for line in data[:whole].splitlines()[-REMEMBERED:]:
-                letter = parsed(line)
-                if letter is not None:
-                    self._next = max(self._next, letter["seq"] + 1)
-                    self._at = max(self._at, letter["at"] + 1)
-                    key = _key(letter)
-                    self._remember([key] if key is not None else [])
+                letter = kept(line)
+                if letter is None:
+                    damaged += 1
+                    continue
+                self._next = max(self._next, letter["seq"] + 1)
+                self._at = max(self._at, letter["at"] + 1)
+                key = _key(letter)
+                self._remember([key] if key is not None else [])
+            if damaged:
+                log.error("dead letters are damaged, their lines stay as they are", file=str(self._path), lines=damaged)
         return self._at
 
     def append(self, first: int, letters: Sequence[bytes]) -> None:
@@ -205,24 +213,37 @@ def look(directory: Path) -> Found:
         pass
     expected = first
     for path in files(directory):
+        damaged = 0
         for line in path.read_bytes().splitlines():
-            letter = parsed(line)
-            if letter is None or letter["seq"] < first:
+            letter = kept(line)
+            if letter is None:
+                damaged += 1
+                continue
+            if letter["seq"] < first:
                 continue
             if letter["seq"] > expected:
                 out.gaps.append(f"{path.name}: letters {expected} to {letter['seq'] - 1} are gone")
             expected = letter["seq"] + 1
             out.at = max(out.at, letter["at"] + 1)
             out.letters.append(letter)
+        if damaged:
+            out.gaps.append(f"{path.name}: damaged lines: {damaged}")
     if expected < following:
         out.gaps.append(f"letters {expected} to {following - 1} are gone")
     return out
 
 
 def parsed(line: bytes) -> dict[str, Any] | None:
-    """A line as a letter; None where it is none."""
+    """A letter as it stands in the dead lane; None where it is none."""
     try:
         value = orjson.loads(line)
     except orjson.JSONDecodeError:
         return None
     return value if isinstance(value, dict) else None
+
+
+def kept(line: bytes) -> dict[str, Any] | None:
+    """A line of a file as a letter; None where it is damaged."""
+    letter = parsed(line)
+    sound = letter is not None and isinstance(letter.get("seq"), int) and isinstance(letter.get("at"), int)
+    return letter if sound else None

@@ -18,11 +18,14 @@ from agent.spool.cursor import Kept, kept
 from agent.spool.frame import Header, claims_of, is_whole, lengths_of, origin_of
 from agent.spool.head import Head
 from agent.spool.mark import Mark
+from agent.spool.progress import Progress
 from agent.spool.reading import opened
 from agent.spool.scan import Window, payload, walk
 from agent.spool.segment import Segment
 
 Trouble = Callable[[Path, str, bool], None]  # which file, what is wrong, whether it is to be set aside
+
+_SILENT = Progress()
 
 
 @dataclass(slots=True)
@@ -56,21 +59,23 @@ def name_of(path: Path) -> str:
     return unquote(path.stem)
 
 
-def lanes(directory: Path, trouble: Trouble) -> dict[str, FoundLane]:
+def lanes(directory: Path, trouble: Trouble, progress: Progress = _SILENT) -> dict[str, FoundLane]:
     """Every lane under `lanes/`."""
     try:
         places = sorted(place for place in directory.iterdir() if place.is_dir())
     except FileNotFoundError:
         return {}
-    found = [lane(place, trouble) for place in places]
+    found = [lane(place, trouble, progress) for place in places]
     return {one.name: one for one in found}
 
 
-def lane(directory: Path, trouble: Trouble) -> FoundLane:
+def lane(directory: Path, trouble: Trouble, progress: Progress = _SILENT) -> FoundLane:
     """One lane."""
     out = FoundLane(unquote(directory.name), directory, heads.mark_of(directory))
     _load_head(out, trouble)
-    for path in sorted(directory.iterdir()):
+    paths = sorted(directory.iterdir())
+    for place, path in enumerate(paths):
+        progress.at(f"recovering lane {out.name}: {place} of {len(paths)} files")
         try:
             if path.suffix == ".seg":
                 one = segments.found(path)
@@ -87,7 +92,8 @@ def lane(directory: Path, trouble: Trouble) -> FoundLane:
     # Of two that begin at the same record, the one written later is the one that counts.
     out.segments.sort(key=lambda one: (one.base, one.group))
     out.group = max([out.head.group, *(one.group for one in out.segments)])
-    _find_end(out, trouble)
+    progress.at(f"recovering lane {out.name}: reading its last segment")
+    _find_end(out, trouble, progress)
     return out
 
 
@@ -116,12 +122,12 @@ def read_cursor(path: Path, trouble: Trouble) -> tuple[Mark, Kept | None]:
     return mark, value
 
 
-def _find_end(out: FoundLane, trouble: Trouble) -> None:
+def _find_end(out: FoundLane, trouble: Trouble, progress: Progress) -> None:
     limit = None  # where the next segment begins: what stands beyond is left over from a write that failed
     for one in reversed(out.segments):
         end = one.base
         try:
-            for header, whole in frames(one):
+            for header, whole in frames(one, progress):
                 if whole is not None and (limit is None or header.base < limit):
                     end = header.end
                     out.group = max(out.group, header.group)
@@ -140,10 +146,10 @@ def _find_end(out: FoundLane, trouble: Trouble) -> None:
         trouble(out.directory, text, False)
 
 
-def frames(segment: Segment) -> Iterator[tuple[Header, memoryview | None]]:
+def frames(segment: Segment, progress: Progress = _SILENT) -> Iterator[tuple[Header, memoryview | None]]:
     """Every frame of a segment with what follows its header; None where that is damaged."""
     with opened(segment.path) as fd:
-        window = Window(fd, segment.size)
+        window = Window(fd, segment.size, tick=progress.tick)
         for offset, header in walk(window, segments.HEADER_BYTES, segment.size, segment.id):
             text = payload(window, offset, header)
             yield header, text if is_whole(header, text) else None
@@ -159,7 +165,9 @@ def records(header: Header, text: memoryview) -> list[bytes]:
     return out
 
 
-def unacked(found: Mapping[str, FoundLane], floor: int, acked: Mapping[str, int]) -> dict[str, dict[int, int]]:
+def unacked(
+    found: Mapping[str, FoundLane], floor: int, acked: Mapping[str, int], progress: Progress = _SILENT
+) -> dict[str, dict[int, int]]:
     """
     For each origin: packet id -> payload hash of what was stored after what it has confirmed.
 
@@ -173,7 +181,8 @@ def unacked(found: Mapping[str, FoundLane], floor: int, acked: Mapping[str, int]
             if following and following <= floor + 1:
                 continue
             limit = one.segments[place + 1].base if place + 1 < len(one.segments) else one.proven
-            for header, text in _believed(segment, limit):
+            progress.at(f"recovering lane {one.name}: {place} of {len(one.segments)} segments")
+            for header, text in _believed(segment, limit, progress):
                 claims = claims_of(header, text)
                 if claims is None:
                     continue
@@ -187,9 +196,9 @@ def unacked(found: Mapping[str, FoundLane], floor: int, acked: Mapping[str, int]
     return {origin: {packet: digest for packet, (_, digest) in known.items()} for origin, known in out.items()}
 
 
-def _believed(segment: Segment, limit: int) -> Iterator[tuple[Header, memoryview]]:
+def _believed(segment: Segment, limit: int, progress: Progress) -> Iterator[tuple[Header, memoryview]]:
     expected, doubted, damaged = segment.base, -1, False
-    for header, text in frames(segment):
+    for header, text in frames(segment, progress):
         if header.base >= limit:
             return
         if header.base != expected or text is None:

@@ -111,9 +111,9 @@ def _former(reader: Reader, lane: Lane, mark: Mark, value: Kept | None, write: W
 
 
 def retired(
-    readers: Sequence[Reader], lanes: dict[str, Lane], found: dict[str, FoundLane], now_ms: int, write: Write
+    readers: Sequence[Reader], lanes: dict[str, Lane], found: dict[str, FoundLane], write: Write
 ) -> list[Cursor]:
-    """The cursors of sinks that are configured no more."""
+    """The cursors of sinks that are configured no more. Since when is stamped once the clock can be believed."""
     current = {reader.sink for reader in readers}
     out = []
     for name, lane in found.items():
@@ -122,7 +122,6 @@ def retired(
                 continue
             cursor = _loaded(sink, lanes[name], mark, value, write)
             if cursor.retired_ms is None:
-                cursor.retired_ms = now_ms
                 cursor.end = lanes[name].head if cursor.end is None else cursor.end
                 cursor.touch()
                 waiting = cursor.end - cursor.position

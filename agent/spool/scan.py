@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from agent.spool.frame import HEADER_BYTES, MAGIC, Header, parse
 
@@ -20,10 +20,11 @@ SECTOR = 4096
 class Window:
     """A file read piece by piece: bytes that lie in the piece at hand cost no read."""
 
-    __slots__ = ("_chunk", "_data", "_fd", "_start", "_stop")
+    __slots__ = ("_chunk", "_data", "_fd", "_start", "_stop", "_tick")
 
-    def __init__(self, fd: int, stop: int, chunk: int = CHUNK) -> None:
+    def __init__(self, fd: int, stop: int, chunk: int = CHUNK, tick: Callable[[], None] | None = None) -> None:
         self._fd = fd
+        self._tick = tick  # told of every piece
         self._stop = stop  # nothing at or beyond is looked at
         self._chunk = chunk
         self._start = 0
@@ -33,6 +34,8 @@ class Window:
         """The bytes from `offset` on; fewer than `size` where the file ends before."""
         place = offset - self._start
         if place < 0 or place + size > len(self._data):
+            if self._tick is not None:
+                self._tick()
             wanted = min(max(size, self._chunk), self._stop - offset)
             self._data = memoryview(_read(self._fd, wanted, offset) if wanted > 0 else b"")
             self._start = offset

@@ -10,7 +10,7 @@ Everything public here is called on the event loop and blocks nowhere.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
@@ -20,6 +20,7 @@ from agent.spool.cursor import Cursor
 from agent.spool.gather import Job, claim_once
 from agent.spool.lane import Lane
 from agent.spool.part import Part
+from agent.spool.progress import Progress
 from agent.spool.settings import Reader, Settings
 from agent.spool.state import held
 from agent.spool.works import Listener, Works, assemble, running
@@ -58,13 +59,17 @@ class Spool:
         version: str,
         part: numbers.Part,
         stats: numbers.Stats,
+        progress: Callable[[str], None] | None = None,
     ) -> AsyncIterator[Spool]:
         """
         Hold the state directory, recover what is in it, and keep it until the block ends.
 
         Raises StateLocked, StateTooNew (nothing is touched) or StateError. On the way out everything
-        appended is written, as far as the disk takes it.
+        appended is written, as far as the disk takes it. While a long recovery gets on, `progress` is told
+        so every few seconds; while it hangs it is not.
         """
+        loop = asyncio.get_running_loop()
+        heard = Progress(None if progress is None else lambda text: _say(loop, progress, text))
         async with AsyncExitStack() as stack:
             directory = held(settings.directory, version, settings.segment_size)
             state = await asyncio.to_thread(stack.enter_context, directory)
@@ -77,7 +82,7 @@ class Spool:
                 beat=part.beat,
                 group=lambda: spool._group,
             )
-            spool._works = await assemble(state, settings, readers, stats, listener)
+            spool._works = await assemble(state, settings, readers, stats, listener, heard)
             spool._group = spool._works.group
             stack.callback(spool._end)
             await stack.enter_async_context(running(spool._works))
@@ -132,10 +137,16 @@ class Spool:
             await asyncio.wait({marker}, timeout=0.1)
 
     async def alive(self) -> bool:
-        """True once the writer's thread has answered; never returns while that hangs."""
+        """
+        True once each of the spool's threads has answered; never returns while one of them hangs.
+
+        A disk that is full or takes no writes lets them all answer.
+        """
         self._answer.clear()
         self._works.writer.ask()
         await self._answer.wait()
+        await self._works.keeper.call(int)  # does nothing
+        await self._works.pool.alive()
         return True
 
     # What collectors use, by way of intake: which deliveries the broker may repeat.
@@ -165,11 +176,13 @@ class Spool:
         own = self._works.cursors[cursor.sink][-1]
         if cursor is own:
             raise ValueError(f"{cursor.sink} still reads from {cursor.lane.name}")
+        if cursor not in self._works.cursors[cursor.sink]:
+            return  # a second try: what the first one left is for the next start
+        self._works.cursors[cursor.sink].remove(cursor)
         if own.absorbed != (cursor.lane.name, cursor.start):
             own.inherited_dead += cursor.ledger.dead + cursor.inherited_dead
             own.absorbed = (cursor.lane.name, cursor.start)
             await own.save()
-        self._works.cursors[cursor.sink].remove(cursor)
         await self._works.janitor.remove(cursor)
 
     # For whoever looks.
@@ -214,6 +227,12 @@ class Spool:
         self._part.become("up" if reason is None else "down", reason or "")
 
     def _end(self) -> None:
+        self._closed_by_disk = "the spool is closed"
         for future in self._waiting:
             future.cancel()
         self._part.become("stopped")
+
+
+def _say(loop: asyncio.AbstractEventLoop, progress: Callable[[str], None], text: str) -> None:
+    """From the thread that recovers to the loop."""
+    loop.call_soon_threadsafe(progress, text)

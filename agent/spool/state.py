@@ -20,7 +20,7 @@ from pathlib import Path
 
 import structlog
 
-from agent.errors import StateError, StateLocked, StateTooNew
+from agent.errors import StateError, StateLocked, StateRefused, StateTooNew
 from agent.spool.mark import sync_directory
 
 log = structlog.get_logger()
@@ -83,11 +83,13 @@ class StateDirectory:
 
 @contextmanager
 def held(path: Path, version: str, keep_damaged: int) -> Iterator[StateDirectory]:
-    """Hold the state directory. Raises StateLocked, StateTooNew or StateError and has touched nothing then."""
+    """Hold the state directory. Raises a StateError and has touched nothing then."""
     try:
         check_format(path, version)
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = _lock(path)
+    except PermissionError as error:
+        raise StateRefused(error.filename or path) from error
     except OSError as error:
         raise StateError(f"{path}: {error.strerror or error}") from error
     try:
@@ -120,7 +122,9 @@ def _lock(path: Path) -> int:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(fd)
-        raise StateLocked(f"{path}: another agent works here{_holder(path)}") from None
+        raise StateLocked(
+            f"{path}: another agent works here{_holder(path)}; stop it, or give this one its own [spool] directory"
+        ) from None
     try:
         os.ftruncate(fd, 0)
         os.pwrite(fd, b"%d\n" % os.getpid(), 0)

@@ -6,7 +6,6 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,9 @@ from agent.spool.keeper import Keeper
 from agent.spool.lane import Lane
 from agent.spool.letters import Letters
 from agent.spool.mark import sync_directory
+from agent.spool.progress import Progress
+from agent.spool.readers import Readers
+from agent.spool.retired import Retired
 from agent.spool.settings import Reader, Settings
 from agent.spool.state import StateDirectory
 from agent.spool.writer import Report, Writer
@@ -31,7 +33,6 @@ from agent.stats import Stats
 
 log = structlog.get_logger()
 
-READ_THREADS = 2
 _JOIN_SECONDS = 10.0  # a sync that hangs longer is left to the end of the process
 
 
@@ -57,7 +58,7 @@ class Works:
     group: int  # number of the last commit found
     claims: Claims
     keeper: Keeper
-    pool: ThreadPoolExecutor
+    pool: Readers
     writer: Writer
     janitor: Janitor
     drain: dead.Drain
@@ -65,11 +66,16 @@ class Works:
 
 
 async def assemble(
-    state: StateDirectory, settings: Settings, readers: Sequence[Reader], stats: Stats, tell: Listener
+    state: StateDirectory,
+    settings: Settings,
+    readers: Sequence[Reader],
+    stats: Stats,
+    tell: Listener,
+    progress: Progress,
 ) -> Works:
     """Read the state directory and make everything ready to run."""
     keeper = Keeper(settings.durability)
-    pool = ThreadPoolExecutor(READ_THREADS, "spool-read")
+    pool = Readers()
     closed = await keeper.call(_prepare, state)
 
     def trouble(path: Path, text: str, aside: bool) -> None:
@@ -77,12 +83,12 @@ async def assemble(
         if aside:
             state.set_aside(path)
 
-    found = await keeper.call(recovery.lanes, state.lanes, trouble)
+    found = await keeper.call(recovery.lanes, state.lanes, trouble, progress)
     readers = [*readers, Reader(dead.SINK, dead.LANE)]
     wanted = frozenset(reader.lane for reader in readers)
     await keeper.call(roster.rename, readers, found.values())
     roster.restore(readers, found.values())
-    claims = await keeper.call(Claims.recovered, found)
+    claims = await keeper.call(Claims.recovered, found, progress)
     clock = Clock(max((one.head.wall_ms for one in found.values()), default=0))
     if not clock.credible():
         log.warning("the wall clock is not believed", now_ms=clock.now(), seen_before_ms=clock.known_ms)
@@ -95,7 +101,7 @@ async def assemble(
         lanes[name].pool = pool
     cursors = {reader.sink: roster.cursors(reader, lanes, found, keeper.write) for reader in readers}
     by_lane: dict[str, list[Cursor]] = {name: [] for name in lanes}
-    retired = roster.retired(readers, lanes, found, clock.now(), keeper.write)
+    retired = roster.retired(readers, lanes, found, keeper.write)
     for cursor in [*(cursor for some in cursors.values() for cursor in some), *retired]:
         by_lane[cursor.lane.name].append(cursor)
     letters = Letters(
@@ -111,6 +117,7 @@ async def assemble(
         cursors=by_lane,
         heads={name: found[name].mark if name in found else mark_of(lanes[name].directory) for name in lanes},
         wanted=wanted,
+        retired=Retired(retired, clock, settings.retire_after),
         settings=settings,
         state=state,
         keeper=keeper,
@@ -135,6 +142,7 @@ async def assemble(
             answer=tell.answer,
         ),
         beat=tell.beat,
+        hindrance=janitor.hindrance,
         group=max((one.group for one in found.values()), default=0),
         closed=closed,
     )
@@ -158,6 +166,7 @@ async def assemble(
 @asynccontextmanager
 async def running(works: Works) -> AsyncIterator[None]:
     """Run the threads and tasks; on the way out write what was appended, as far as the disk takes it."""
+    await works.janitor.sweep()
     await works.janitor.write_heads()
     thread = threading.Thread(target=works.writer.run, name="spool-writer", daemon=True)
     thread.start()
@@ -184,6 +193,14 @@ async def _wind_down(works: Works) -> None:
         await works.drain.finish()
     except OSError as error:
         log.warning("dead letters wait in the spool", reason=str(error))
+    except Exception:
+        # A bug: they wait as well, and everybody's cursors are still to be written.
+        log.exception("dead letters wait in the spool")
+    finally:
+        await _put_away(works)
+
+
+async def _put_away(works: Works) -> None:
     works.keeper.closing()
     cursors = [cursor for some in works.janitor.cursors.values() for cursor in some]
     for cursor in cursors:

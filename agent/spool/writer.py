@@ -36,6 +36,7 @@ IDLE_SECONDS = 5.0
 BEAT_SECONDS = 60.0  # a sync on a dying disk may take long; longer than this is a hang
 _RETRY_SECONDS = 5.0
 _ROOM_SECONDS = 1.0  # between two looks for room, when nobody kicks
+_PATIENCE_SECONDS = 10.0  # room is made in far less, unless something is wrong
 
 
 class _StoppedError(Exception):
@@ -64,6 +65,7 @@ class Writer:
     loop: asyncio.AbstractEventLoop
     report: Report
     beat: Callable[[float], None]
+    hindrance: Callable[[], str | None]  # why the janitor makes no room, where that is ours to say
     group: int  # the number of the last commit
     closed: str | None = None
     _appender: Appender = field(init=False)
@@ -192,9 +194,16 @@ class Writer:
     def _await_room(self, size: int) -> None:
         """Wait while this would take the spool more than a segment beyond its limit."""
         limit = self.settings.max_bytes
+        patience = time.monotonic() + _PATIENCE_SECONDS
+        said = False
         while (total := self._total()) > limit and total + size > limit + self.settings.segment_size:
             self._tell(self.report.crowded, False)
             self._rest(_ROOM_SECONDS)
+            if self.closed is None and time.monotonic() >= patience and (why := self.hindrance()) is not None:
+                self._close(f"the spool is full and room cannot be made: {why}")
+                said = True
+        if said:
+            self._open("spool has room again")
 
     def _total(self) -> int:
         return sum(lane.bytes for lane in list(self.lanes.values()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from agent import SPOOL_FORMAT, __version__
 from agent.cli import COMMANDS, app
+from agent.config import DEFAULT_PATH
 
 FOREIGN = Path(__file__).parent / "foreign"
 CANARY = "canary-7f3a"
@@ -118,6 +120,10 @@ def test_init_writes_a_file_that_checks_and_never_over_another(
 def test_init_prints_where_it_is_asked_to(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert called("init", "--minimal", "-o", "-") == 0
     assert tomllib.loads(capsys.readouterr().out)["sinks"] == {"console": {"type": "stdout"}}
+    assert called("init", "-o", "all.toml") == 0
+    assert "Next: edit the placeholders in it, or write a small one with --minimal" in capsys.readouterr().out
+    assert called("init", "--minimal", "-o", "small.toml") == 0
+    assert "placeholders" not in capsys.readouterr().out
 
 
 def test_plugins_lists_the_kinds_those_of_other_packages_too(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,6 +142,68 @@ def test_plugins_shows_the_options_of_a_kind(folder: Path, capsys: pytest.Captur
     assert "\n[[valves]]: The valves.\n" in out
     assert "\n[valves.clock]: Its own time.\n\nkey  (string; required)\n    Where the time stands.\n" in out
     assert called("plugins", "boat") == 64
+    capsys.readouterr()
+    assert called("plugins", "tnak") == 64
+    assert "did you mean tank?" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(DEFAULT_PATH.exists(), reason="an agent is installed here")
+def test_without_any_file_it_says_how_to_come_by_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert called("check") == 78
+    assert capsys.readouterr().err == (
+        "/etc/telemetry-agent/agent.toml: cannot be read: No such file or directory; "
+        'write one with "telemetry-agent init -o PATH", or give --config\n'
+    )
+
+
+def test_tables_are_counted_in_plain_english(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = '[collectors.a]\ntype="mqtt"\nurl="mqtt://b"\nsubscription=[{topic="a"}]\n[sinks.out]\ntype="stdout"\n'
+    for subscriptions, summed in (
+        ('{topic="a"}', "1 subscription\n"),
+        ('{topic="a"},{topic="b"}', "2 subscriptions\n"),
+    ):
+        (folder / "two.toml").write_text(text.replace('{topic="a"}', subscriptions))
+        assert called("check", "--config", "two.toml") == 0
+        assert summed in capsys.readouterr().out
+
+
+def test_a_credential_without_systemd_says_how_to_try_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "agent.toml").write_text(GOOD.replace(CANARY, "credential:lake"))
+    assert called("check", "--config", "agent.toml") == 78
+    assert "to try it without: CREDENTIALS_DIRECTORY=DIR telemetry-agent check" in capsys.readouterr().err
+
+
+ONCE = """\
+[spool]
+directory = "state"
+durability = "none"
+[collectors.machine]
+type = "host"
+groups = ["cpu"]
+interval = "1h"
+[sinks.archive]
+type = "file"
+path = "records.ndjson"
+"""
+
+
+def test_once_takes_the_second_sample_so_that_differences_are_there(folder: Path) -> None:
+    (folder / "once.toml").write_text(ONCE)
+    done = agent("once", "--config", "once.toml", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    cpus = [record["tags"]["cpu"] for record in records if record["source"] == "host.cpu"]
+    assert "cpu-total" in cpus
+    assert len(cpus) == len(set(cpus)), "one sample, not two"
+
+
+def test_once_says_what_it_has_delivered(folder: Path) -> None:
+    (folder / "once.toml").write_text(ONCE)
+    done = agent("once", "--send", "--config", "once.toml", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    records = (folder / "records.ndjson").read_text().splitlines()
+    assert records
+    assert done.stderr == f"{len(records)} records delivered to archive\n"
 
 
 def test_a_command_line_that_makes_no_sense_ends_with_64(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

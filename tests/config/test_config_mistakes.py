@@ -133,8 +133,8 @@ def test_a_plugin_can_warn(read: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[sinks.a]\ntype = 'stdout'\n", "agent.toml collectors: required, but missing"),
-        ("[collectors.a]\ntype = 'tank'\n", "agent.toml sinks: required, but missing"),
+        ("[sinks.a]\ntype = 'stdout'\n", "agent.toml: collectors: required, but missing"),
+        ("[collectors.a]\ntype = 'tank'\n", "agent.toml: sinks: required, but missing"),
         ("[collectors.a]\ntype = 'tank'\n[sinks]\n", "agent.toml:3 sinks: required, but missing"),
         ("sinks = 3\n", "agent.toml:1 sinks: expected tables such as [sinks.NAME], found 3"),
         ("[sinks]\nlake = 'obsrv'\n", 'agent.toml:2 sinks.lake: expected a table [sinks.lake], found "obsrv"'),
@@ -144,7 +144,10 @@ def test_a_plugin_can_warn(read: Any) -> None:
         ),
         ("[sinks.stdout]\n", 'did you mean type = "stdout"?'),
         ("[sinks.a]\ntype = 3\n", "agent.toml:2 sinks.a.type: expected one of obsrv, file, stdout, crate, found 3"),
-        ("[sinks.Lake]\ntype = 'stdout'\n", "agent.toml:1 sinks.Lake: a name is made of a-z, 0-9, _ and -"),
+        (
+            "[sinks.Lake]\ntype = 'stdout'\n",
+            'agent.toml:1 sinks.Lake: expected a name made of a-z, 0-9, _ and -, found "Lake"',
+        ),
         ("[sinks.intake]\ntype = 'stdout'\n", "agent.toml:1 sinks.intake: this name is the agent's own"),
         ("[sink.a]\n", "agent.toml:1 sink: no such table; did you mean sinks?"),
         ("spool = 3\n", "agent.toml:1 spool: expected a table, found 3"),
@@ -175,6 +178,105 @@ def test_a_plugin_can_warn(read: Any) -> None:
 )
 def test_what_makes_no_sense_as_a_whole_is_a_mistake(problems: Any, text: str, message: str) -> None:
     assert any(message in problem for problem in problems(text))
+
+
+HIDING = """\
+[agent]
+tags = { site = 7 }
+hostname_source = "env:NO_SUCH"
+
+[collectors.plant]
+type = "mqtt"
+url = "http://broker"
+qos = 1
+subscription = [
+    { topic = "plant/#/state", qos = 9 },
+    { topic = "a/+" },
+    { topic = "a/+" },
+]
+
+[sinks.lake]
+type = "obsrv"
+url = "ftp://lake"
+
+[sinks.out]
+type = "stdout"
+max_age = "old"
+was = "lake"
+"""
+
+
+def test_one_mistake_in_a_table_hides_no_other(problems: Any) -> None:
+    broker = "expected mqtt://, mqtts://, ws:// or wss:// and a host"
+    filters = "collectors.plant.subscription"
+    assert problems(HIDING) == [
+        "agent.toml:2 agent.tags.site: expected a string, found 7",
+        "agent.toml:3 agent.hostname_source: the variable NO_SUCH is not set or empty",
+        f'agent.toml:7 collectors.plant.url: not a broker\'s address: {broker}, found "http://broker"',
+        "agent.toml:8 collectors.plant.qos: no such option",
+        "agent.toml:10 collectors.plant.subscription[0].qos: expected at most 2, found 9",
+        f'agent.toml:10 {filters}[0].topic: not a topic filter: # may only be the last level, found "plant/#/state"',
+        f"agent.toml:12 {filters}[2].topic: the same filter as subscription[1], a/+: a session has it once",
+        "agent.toml:15 sinks.lake.dataset: required, but missing: expected a string",
+        'agent.toml:17 sinks.lake.url: expected a URL such as "https://host:port", found "ftp://lake"',
+        'agent.toml:21 sinks.out.max_age: expected a duration such as "10s", found "old"',
+        "agent.toml:22 sinks.out.was: lake is a sink of this configuration, and so no former name",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "only"),
+    [
+        ('timeout = "long"\nconnect_timeout = "80s"', "timeout"),
+        ("client_cert = 3\nclient_key = 'agent.toml'", "client_cert"),
+        ("token = 't'\nallow_insecure = 'yes'", "allow_insecure"),
+        ("id_key = 3\nform = 'single'\nbatch_records = 5", "id_key"),
+        ("form = 'simple'\nbatch_records = 5", "form"),
+    ],
+)
+def test_nothing_is_said_that_only_the_first_mistake_has_caused(problems: Any, lines: str, only: str) -> None:
+    text = "[collectors.me]\ntype='tank'\n[sinks.lake]\ntype='obsrv'\nurl='http://lake'\ndataset='d'\n"
+    (problem,) = problems(f"{text}{lines}\n")
+    assert f" sinks.lake.{only}: expected " in problem
+
+
+def test_a_password_in_an_address_is_not_repeated(problems: Any) -> None:
+    text = "[collectors.a]\ntype='mqtt'\nsubscription=[{topic='t'}]\nurl='mqtt://agent:canary/7f3a@broker'\n"
+    (problem, *_) = (line for line in problems(text) if "collectors.a.url" in line)
+    assert "canary" not in problem
+
+
+@pytest.mark.parametrize(
+    ("kind", "option"),
+    [(kind, option) for kind in ("mqtt", "obsrv") for option in ("ca_file", "client_cert", "client_key")],
+)
+def test_a_file_that_an_option_names_has_to_be_there(problems: Any, tmp_path: Path, kind: str, option: str) -> None:
+    texts = {
+        "mqtt": "[sinks.b]\ntype='stdout'\n[collectors.a]\ntype='mqtt'\nsubscription=[{topic='t'}]\nurl='mqtts://b'\n",
+        "obsrv": "[collectors.b]\ntype='tank'\n[sinks.a]\ntype='obsrv'\nurl='https://b'\ndataset='d'\n",
+    }
+    (found,) = problems(f"{texts[kind]}{option} = 'none.pem'\n")
+    role = "collectors" if kind == "mqtt" else "sinks"
+    assert found.endswith(f" {role}.a.{option}: none.pem cannot be read: No such file or directory")
+    (tmp_path / "none.pem").mkdir()
+    (found,) = problems(f"{texts[kind]}{option} = 'none.pem'\n")
+    assert found.endswith("none.pem cannot be read: Is a directory")
+
+
+def test_two_sinks_cannot_write_to_one_file(problems: Any, read: Any, tmp_path: Path) -> None:
+    (tmp_path / "again").symlink_to(tmp_path)
+    text = "[collectors.me]\ntype='tank'\n[sinks.a]\ntype='file'\npath='x'\n[sinks.b]\ntype='file'\npath='again/x'\n"
+    assert problems(text) == [
+        f"agent.toml:8 sinks.b.path: {tmp_path}/x is that of sinks.a already: each sink needs its own"
+    ]
+    assert read(text.replace("again/x", "y")).warnings == ()
+
+
+def test_a_file_whose_directory_is_not_there_is_doubtful(read: Any) -> None:
+    config = read("[collectors.me]\ntype='tank'\n[sinks.a]\ntype='file'\npath='later/x'\n")
+    assert list(map(str, config.warnings)) == [
+        "agent.toml:5 sinks.a.path: later is no directory: nothing is written until it is"
+    ]
 
 
 def test_a_type_that_is_wrong_does_not_hide_mistakes_in_the_common_options(problems: Any) -> None:

@@ -130,13 +130,16 @@ def test_the_window_shrinks_at_once_and_grows_slowly_up_to_what_is_configured() 
     assert window.size == SMALLEST
 
 
-def test_bodies_beyond_the_limit_are_not_kept_but_one_is_always_granted() -> None:
-    bodies = Bodies(100)
-    assert bodies.take(80)
-    assert not bodies.take(30)
-    assert bodies.take(30, sure=True)
-    bodies.give(80)
-    assert bodies.take(70)
+def test_bodies_beyond_the_share_of_a_sink_are_not_kept_but_one_is_always_granted() -> None:
+    bodies = Bodies(200)
+    hanging, other = bodies.share(), bodies.share()
+    assert hanging.take(80)
+    assert not hanging.take(30)
+    assert hanging.take(30, sure=True)
+    assert other.take(100)
+    assert bodies.held == 210
+    hanging.give(80)
+    assert hanging.take(70)
 
 
 def test_a_pulse_wakes_all_who_wait_and_forgets_who_gave_up() -> None:

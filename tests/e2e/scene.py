@@ -38,7 +38,7 @@ Cloud = sandbox_process.Process
 
 @contextmanager
 def broker(directory: Path) -> Iterator[Broker]:
-    """Mosquitto as issue and operators have it: persistent sessions, no bound on what waits."""
+    """Mosquitto as for data that must not be lost: persistent sessions, no bound on what waits."""
     with mosquitto(directory / "broker", BROKER) as running:
         yield running
 

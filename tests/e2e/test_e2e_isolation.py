@@ -29,7 +29,7 @@ from agent.sandbox.obsrv import Dataset
 
 pytestmark = pytest.mark.mosquitto
 
-MESSAGES = 2000
+MESSAGES = 1500
 RATE = 600.0
 
 

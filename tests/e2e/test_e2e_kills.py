@@ -124,7 +124,7 @@ def _has_stored(far: Cloud, wanted: Mapping[str, set[int]]) -> bool:
 def test_every_message_the_broker_took_is_stored_once_through_kills_and_outages(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _survive(tmp_path, capsys, messages=50_000, seconds=12.0, kills=5)
+    _survive(tmp_path, capsys, messages=50_000, seconds=10.0, kills=5)
 
 
 @pytest.mark.soak

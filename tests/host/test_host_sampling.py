@@ -105,6 +105,16 @@ def test_a_reading_that_hangs_is_left_out_until_it_returns_and_the_others_go_on(
     assert "no answer within 0.5 s" in logs[0]["reason"]
 
 
+def test_the_watchdog_waits_for_a_reading_as_long_as_the_operator_lets_it_take(copy):
+    async def main():
+        host = Host(host_root=str(copy), interval=10.0, groups=("load",), timeout=100.0)
+        async with running(host) as taken:
+            await taken.emission(0)
+            assert taken.part.due - time.monotonic() > 10 + 100
+
+    asyncio.run(main())
+
+
 def test_a_dead_file_server_costs_its_own_mounts_alone():
     table = b"/dev/a / ext4 rw 0 0\nfiler:/x /mnt/x nfs4 rw 0 0\nfiler:/y /mnt/y nfs4 rw 0 0\n/dev/b /srv xfs ro 0 0\n"
     alive = threading.Event()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -143,6 +144,8 @@ class Broker:
     connack: Callable[[], tuple[bool, int] | None] = lambda: (False, 0)
     suback: Callable[[str], int] = lambda name: 1
     pongs: bool = True
+    receive_buffer: int | None = None  # bytes that the system takes for us
+    segment: int | None = None  # bytes in one segment of TCP: few make the other side's buffer small
 
     @property
     def url(self) -> str:
@@ -162,7 +165,12 @@ class Broker:
             link.ended = True
             writer.close()
 
-        server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 24)
+        listener = socket.create_server(("127.0.0.1", 0))
+        if self.receive_buffer is not None:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
+        if self.segment is not None:
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, self.segment)
+        server = await asyncio.start_server(serve, sock=listener, limit=1 << 24)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self

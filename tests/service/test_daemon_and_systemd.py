@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -139,6 +140,15 @@ def test_a_wrong_configuration_ends_it_with_78_and_every_mistake(tmp_path: Path)
         assert time.monotonic() - began < 5
         assert "agent.stop_grace" in err
         assert "collectors.host.interval" in err
+
+
+def test_a_port_that_is_taken_ends_it_with_69_and_says_what_to_change(tmp_path: Path) -> None:
+    config, port = configured(tmp_path)
+    with manager() as systemd, socket.create_server(("127.0.0.1", port)):
+        code, _, err = finish(running(config, systemd))
+    assert code == 69, err
+    text = f"status.listen: 127.0.0.1:{port} is taken by another process; choose another, or [status] enabled = false"
+    assert text in err
 
 
 def test_the_service_loads_nothing_that_prints_for_people(tmp_path: Path) -> None:

@@ -133,6 +133,24 @@ log.info("then", b="other-token")
     assert "b=***" in second
 
 
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_a_secret_is_hidden_as_errors_quote_it_too(format: str) -> None:
+    body = r"""
+import json
+for word in ('pa"ss\\word1', "it's-a-\"secret", "l\u00e4ng\n\ud55c-word", "tab\tand-more"):
+    agent.service.setup_logging("info", FORMAT, hide=[Secret(word)])
+    said = OSError(f"login {word} 'refused'")
+    log.error("x", a=repr(said), b=repr(f'{word}'), c=json.dumps(word), d=json.dumps(word, ensure_ascii=False))
+    log.error("x", e=repr(word.encode()), f=repr(word + chr(34)), g=word, h=repr(word + chr(39)))
+""".replace("FORMAT", repr(format))
+    code, _, err = run(program(body, format=format))
+    assert code == 0, err
+    assert len(err.splitlines()) == 8
+    assert err.count("***") == 4 * 8
+    for part in ("word1", "secret", "word", "and-more"):
+        assert part not in err
+
+
 def test_secrets_of_a_configuration_are_found_however_deep() -> None:
     from dataclasses import dataclass
 

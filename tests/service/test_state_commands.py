@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import os
+import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,11 +17,13 @@ import pytest
 from agent import __version__
 from agent.cli import app
 from agent.delivery.letters import dead_letter
+from agent.errors import StateLocked, StateRefused
 from agent.record import Run
 from agent.spool import Kind, Part, Reader, Settings, Spool, State
 from agent.stats import Health, Stats
 
 REFUSED = "no such field: \x1b[2Jcolour"
+LONG = "no JSON: " + 20 * "really, " + "none"
 
 
 def settings(directory: Path) -> Settings:
@@ -36,8 +42,9 @@ async def fill(directory: Path) -> str:
         run = await cursor.lane.read(0, 4, 1 << 20)
         assert isinstance(run, Run)
         letter = dead_letter("lake", run.segment_id, 3, records[3], REFUSED, 400, "the answer")
-        bad = json.dumps({"id": None, "sink": "intake", "ts": now, "origin": "plant", "reason": "no JSON",
-                          "status": None, "answer": "", "payload": "gAEC/w==", "encoding": "base64"})  # fmt: skip
+        bad = json.dumps({"id": None, "sink": "intake", "ts": now, "origin": "plant", "reason": LONG,
+                          "tags": {"topic": "plant/7/state"}, "status": None, "answer": "",
+                          "payload": base64.b64encode(b"\x80" * 1000).decode(), "encoding": "base64"})  # fmt: skip
         await spool.append([Part("dead", "lake", [letter, bad.encode()], now, Kind.DEAD)])
         for first, count, state in ((0, 3, State.DELIVERED), (3, 1, State.DEAD)):
             cursor.settle(cursor.plan(run.segment_id, first, count, 0), state)
@@ -102,6 +109,8 @@ def test_dead_letters_are_listed_and_shown(state: Path, refused: str, capsys: py
     assert command("dead-letters", "list", "--state", state) == 0
     out = capsys.readouterr().out
     assert refused in out
+    assert "plant/7/state" in next(line for line in out.splitlines() if "intake" in line)
+    assert LONG in out, "only a terminal has a width"
     assert r"no such field: \x1b[2Jcolour" in out, "a terminal must not obey what a far side has said"
     assert command("dead-letters", "list", "--state", state, "--sink", "lake", "--json") == 0
     (letter,) = json.loads(capsys.readouterr().out)
@@ -113,7 +122,10 @@ def test_dead_letters_are_listed_and_shown(state: Path, refused: str, capsys: py
     assert '{"ts":1,"source":"t","tags":{},"fields":{"n":3}}' in shown
     (bad,) = (line.split()[0] for line in out.splitlines() if "intake" in line)
     assert command("dead-letters", "show", bad, "--state", state) == 0
-    assert r"\x01\x02" in capsys.readouterr().out
+    assert "more bytes; --full shows them" in (cut := capsys.readouterr().out)
+    assert r"\x80\x80" in cut
+    assert command("dead-letters", "show", bad, "--state", state, "--full") == 0
+    assert capsys.readouterr().out.count(r"\x80") == 1000
     assert command("dead-letters", "show", "nothing", "--state", state) == 64
     assert "no dead letter nothing" in capsys.readouterr().err
 
@@ -178,8 +190,89 @@ def test_the_configuration_says_where_without_its_secrets_being_there(
     assert command("audit", "--config", config) == 0
     assert str(state) in capsys.readouterr().out
     assert command("audit", "--config", tmp_path / "none.toml") == 78
-    assert command("audit", "--state", tmp_path / "none") == 74
-    assert "no such state directory" in capsys.readouterr().err
+
+
+def test_what_is_no_state_directory_is_not_taken_for_an_empty_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    for words in (("audit",), ("spool", "status"), ("dead-letters", "list"), ("dead-letters", "show", "x-1")):
+        for directory in (tmp_path / "empty", tmp_path / "none"):
+            assert command(*words, "--state", directory) == 74
+            said = capsys.readouterr()
+            text = f'{directory}: not a state directory (no file "format"); give --state the [spool] directory\n'
+            assert (said.out, said.err) == ("", text)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """One that others may enter, unlike those of pytest."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Root may read everything."""
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+
+
+def test_whoever_may_not_read_the_state_directory_is_told_who_may(
+    open_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = open_folder / "state"
+    asyncio.run(fill(state))
+
+    async def second() -> None:
+        part = Health().part("spool", "writer")
+        async with Spool.open(settings(state), [], version=__version__, part=part, stats=Stats()):
+            pass
+
+    told = "permission denied for the user nobody; run as the agent's user or root" if os.geteuid() == 0 else "denied"
+    for mode in (0, 0o755):  # the directory itself, or what is in it
+        state.chmod(mode)
+        if mode and os.geteuid() != 0:
+            (state / "format").chmod(0)
+        with as_nobody():
+            for words in (("audit",), ("spool", "status")):
+                assert command(*words, "--state", state) == 77
+                said = capsys.readouterr().err
+                assert said.startswith(f"{state}/format: permission denied for the user ")
+                assert told in said
+            with pytest.raises(StateRefused, match=told):
+                asyncio.run(second())
+        state.chmod(0o755)
+
+
+def test_a_configuration_that_may_not_be_read_is_like_a_missing_one(
+    open_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = open_folder / "agent.toml"
+    config.touch(0)
+    for words in (("check",), ("once",), ("audit",)):
+        with as_nobody():
+            assert command(*words, "--config", config) == 78
+        assert capsys.readouterr().err == f"{config}: cannot be read: Permission denied\n"
+
+
+def test_a_second_agent_is_told_what_to_do(state: Path, refused: str) -> None:
+    async def beside() -> None:
+        readers = [Reader("lake", "all")]
+        part = Health().part("spool", "writer")
+        async with Spool.open(settings(state), readers, version=__version__, part=part, stats=Stats()):
+            with pytest.raises(StateLocked, match=r"; stop it, or give this one its own \[spool\] directory$"):
+                async with Spool.open(settings(state), readers, version=__version__, part=part, stats=Stats()):
+                    pass
+
+    asyncio.run(beside())
 
 
 def test_a_state_directory_of_a_newer_version_is_left_alone(

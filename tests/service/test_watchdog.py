@@ -44,6 +44,12 @@ async def heard(systemd: Manager, timeout: float) -> str | None:
         return None
 
 
+async def forget(systemd: Manager) -> None:
+    """What was said before is of no interest."""
+    while await heard(systemd, 0.001) is not None:
+        pass
+
+
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():
@@ -78,9 +84,50 @@ def test_it_is_withheld_while_the_writer_thread_does_not_answer(monkeypatch: pyt
         async with watching(monkeypatch, Health(), alive) as (watchdog, systemd):
             await until(lambda: watchdog.withheld != "")
             assert watchdog.withheld == "spool writer"
+            await forget(systemd)
             assert await heard(systemd, 2 * LIMIT) is None
             answer.set()
             assert await heard(systemd, 10) == "WATCHDOG=1"
+
+    asyncio.run(main())
+
+
+def test_a_writer_that_is_slow_to_answer_is_fed_for_and_one_that_hangs_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        asked: list[float] = []
+        answer = asyncio.Event()
+        answer.set()
+
+        async def alive() -> bool:
+            asked.append(asyncio.get_running_loop().time())
+            await answer.wait()
+            return True
+
+        async with watching(monkeypatch, Health(), alive) as (watchdog, systemd):
+            assert await heard(systemd, 10) == "WATCHDOG=1"
+            # A slow fsync: three quarters of the time that systemd gives.
+            answer.clear()
+            count = len(asked)
+            await until(lambda: len(asked) > count)
+            fed = asyncio.get_running_loop().time()
+            while (now := asyncio.get_running_loop().time()) - asked[-1] < 0.75 * LIMIT:
+                if await heard(systemd, LIMIT / 10) is not None:
+                    fed = asyncio.get_running_loop().time()
+                assert now - fed < 0.75 * LIMIT
+            assert watchdog.withheld == ""
+            answer.set()
+            await until(lambda: len(asked) > count + 1)
+            # And one that does not come back until it has been found out.
+            answer.clear()
+            count = len(asked)
+            await until(lambda: len(asked) > count)
+            await until(lambda: watchdog.withheld != "")
+            assert asyncio.get_running_loop().time() - asked[-1] < 1.9 * LIMIT
+            await forget(systemd)
+            answer.set()
+            began = asyncio.get_running_loop().time()
+            assert await heard(systemd, 10) == "WATCHDOG=1"
+            assert asyncio.get_running_loop().time() - began < LIMIT / 4
 
     asyncio.run(main())
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -91,6 +93,39 @@ def test_a_reader_that_does_not_read_holds_nothing_up(monkeypatch: pytest.Monkey
                 await asyncio.get_running_loop().shutdown_default_executor()
 
     run(main())
+
+
+def test_writes_that_were_given_up_leave_no_thread_behind_and_mix_with_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> bytes:
+        with pipe(monkeypatch) as end:
+            sink = Stdout()
+            async with sink.open() as send:
+                for n in range(10):  # nobody reads
+                    with pytest.raises(TimeoutError):
+                        async with asyncio.timeout(0.02):
+                            await send(parcel(sink, b'{"s":"%b"}' % (b"%d" % n * 300_000)))
+                names = [thread.name for thread in threading.enumerate()]
+                assert sum(name.startswith(("asyncio", "stdout-sink")) for name in names) == 1
+                os.set_blocking(end, False)
+                got = bytearray()
+
+                async def read() -> None:
+                    while not got.endswith(b"last\n"):
+                        try:
+                            got.extend(os.read(end, 65536))
+                        except BlockingIOError:
+                            await asyncio.sleep(0.005)
+
+                async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+                    group.create_task(read())
+                    await send(parcel(sink, b"x" * 200_000 + b"last"))
+            return bytes(got)
+
+    got = run(main())
+    assert got.endswith(b"x" * 200_000 + b"last\n")
+    # What was written of the others is a piece of each, in their order.
+    digits = re.sub(rb"(.)\1*", rb"\1", re.sub(rb"[^0-9]", b"", got))
+    assert digits == bytes(sorted(digits))
 
 
 def test_a_slow_reader_gets_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ from agent.timing import next_tick
 
 log = structlog.get_logger()
 
-# A tick may take this much longer than its interval (readings that hang) before the watchdog minds.
+# A tick may take this much longer than its interval and the first reading that hangs before the watchdog minds.
 SLACK = 60.0
 
 
@@ -133,7 +133,7 @@ class Host:
                 (source, tags): streams.get((source, tags)) or Stream(source, dict(tags))
                 for source, tags, _ in sample.rows
             }
-            context.part.beat(self.interval + SLACK)
+            context.part.beat(self.interval + self.timeout + SLACK)
             if sample.rows:
                 emission = Emission(
                     context.name,
@@ -151,7 +151,7 @@ class Host:
         # This may take as long as the disk is full, and the watchdog is to see that the loop lives.
         while not future.done():
             await asyncio.wait([future], timeout=self.interval)
-            context.part.beat(self.interval + SLACK)
+            context.part.beat(self.interval + self.timeout + SLACK)
         future.result()
 
 

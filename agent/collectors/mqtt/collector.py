@@ -6,26 +6,21 @@ import asyncio
 import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from random import Random
 from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
-import structlog
-
-from agent.collectors.mqtt.endpoint import Endpoint, parse_url, tls_context
+from agent.collectors.mqtt.endpoint import Endpoint, parse_url
 from agent.collectors.mqtt.options import Subscription
 from agent.collectors.mqtt.topics import Filter, parse_filter
+from agent.options import secret_in_the_clear
 from agent.ports import Context, Emit
 from agent.schema import Duration, Secret, Size, option
 from agent.timing import Backoff
 
-log = structlog.get_logger()
-
 # A shared subscription's messages wait for a member whose session is kept: a dead one must not keep them long.
 SHARED_EXPIRY = 60.0
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +45,12 @@ class Mqtt:
     username: str = option("User name.", "")
     password: Secret = option("Password.", factory=Secret)
     ca_file: Path | None = option(
-        "Certificates of the authorities to trust, PEM.", None, default_text="those of the system"
+        "Certificates of the authorities to trust, PEM.", None, default_text="those of the system", must_exist=True
     )
-    client_cert: Path | None = option("Certificate to show to the broker, PEM.", None)
-    client_key: Path | None = option("Key of that certificate, PEM.", None)
+    client_cert: Path | None = option("Certificate to show to the broker, PEM.", None, must_exist=True)
+    client_key: Path | None = option("Key of that certificate, PEM.", None, must_exist=True)
     tls_insecure: bool = option("Trust any certificate of the broker. For experiments.", False)
+    allow_insecure: bool = option("Whether the password may cross the network without TLS.", False)
     proxy: str = option(
         "Proxy for protocol 3.1.1: socks5://, socks4:// or http:// with host and port; needs PySocks.",
         "",
@@ -70,7 +66,11 @@ class Mqtt:
         "How many messages the broker may send before we acknowledge (MQTT 5).", 1000, low=1, high=65535
     )
     max_packet: Size = option(
-        "The broker drops messages whose packet is larger than this (MQTT 5).", 272 * 1024, low=1024, high=16 << 20
+        "The broker drops messages whose packet, topic and payload together, is larger than this (MQTT 5). It tells "
+        "nobody: such a message is in no log, count or dead letter of ours.",
+        272 * 1024,
+        low=1024,
+        high=16 << 20,
     )
     coalesce: Duration = option(
         "Under a steady load, wait this long between reads (MQTT 5), and up to 2.5 times as long the steadier it is: "
@@ -117,6 +117,7 @@ class Mqtt:
     def _connection_problems(self, endpoint: Endpoint) -> Iterator[tuple[str, str]]:
         if endpoint.websocket and self.protocol == "5":
             yield "protocol", 'websockets need protocol = "3.1.1"'
+        yield from secret_in_the_clear(self.url, self.password, allow_insecure=self.allow_insecure)
         if not endpoint.tls:
             for name in ("ca_file", "client_cert", "client_key", "tls_insecure"):
                 if getattr(self, name):
@@ -149,7 +150,7 @@ class Mqtt:
         from agent.collectors.mqtt.payload import parser
         from agent.collectors.mqtt.standing import Shared, Standing
         from agent.collectors.mqtt.topics import Routes, Source
-        from agent.collectors.mqtt.wire import Target, Wanted
+        from agent.collectors.mqtt.wire import Target, Tls, Wanted
 
         if self.protocol == "5":
             from agent.collectors.mqtt.reader5 import connect
@@ -157,15 +158,18 @@ class Mqtt:
             from agent.collectors.mqtt.reader311 import connect
 
         endpoint = parse_url(self.url)
-        if self.password and not endpoint.tls and endpoint.host not in LOOPBACK:
-            log.warning("mqtt password goes over the network in the clear", collector=context.name, url=self.url)
         bad_time = context.stats.counter(
             "agent_mqtt_bad_time_total",
             "Records that got their arrival time, as theirs could not be read.",
             collector=context.name,
         )
         client_id = self.client_id or f"agent-{context.instance}-{context.name}"
-        make_context = partial(tls_context, self.ca_file, self.client_cert, self.client_key, insecure=self.tls_insecure)
+        tls = Tls(
+            ca_file=self.ca_file,
+            client_cert=self.client_cert,
+            client_key=self.client_key,
+            insecure=self.tls_insecure,
+        )
         shared_standing = Shared(context.part)
 
         def connection(kind: str, members: list[tuple[Subscription, Filter]], expiry: float) -> Connection:
@@ -184,10 +188,11 @@ class Mqtt:
                 context.name,
                 connect=connect,
                 target=Target(
+                    name=context.name,
                     host=endpoint.host,
                     port=endpoint.port,
                     websocket=endpoint.path if endpoint.websocket else None,
-                    tls=make_context if endpoint.tls else None,
+                    tls=tls if endpoint.tls else None,
                     client_id=f"{client_id}-shared" if group else client_id,
                     username=self.username,
                     password=self.password,

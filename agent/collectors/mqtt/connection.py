@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from agent.collectors.mqtt import reasons
+from agent.collectors.mqtt import connecting, reasons
 from agent.collectors.mqtt.inbox import Inbox
 from agent.collectors.mqtt.standing import Standing
 from agent.collectors.mqtt.wire import Broken, OpenWire, Refused, Target, Wanted, Wire
@@ -26,6 +26,7 @@ TICK = 2.0  # seconds between looks at the connection, and between pings while a
 STABLE = 30.0  # a connection that lasted this long starts the backoff afresh
 RETRY_REFUSED = 60.0  # a refused subscription is asked for again; permissions change
 TAKE_OVERS, WITHIN = 3, 60.0
+MARGIN = 30.0  # what an attempt may take beyond its own limits, on a busy machine, before the watchdog minds
 LAST_ACKS = 1.0  # seconds to wait for the last commits when we are stopped
 
 
@@ -71,7 +72,7 @@ class Connection:
         """Work until cancelled."""
         attempt = 0
         while True:
-            self._standing.beat(self._target.connect_timeout * 3 + 2 * TICK)
+            self._standing.beat(self._target.connect_timeout * 3 + 2 * TICK + MARGIN)
             opened: float | None = None
             try:
                 async with self._connect(self._target, self._inbox) as wire:
@@ -79,15 +80,14 @@ class Connection:
                     await self._tend(wire)
             except Broken as end:
                 self._ended(end, opened)
-            except (OSError, TimeoutError) as error:
-                reason = f"no answer within {self._target.connect_timeout:g} s" if _timed_out(error) else str(error)
-                self._ended(Broken(f"cannot connect: {reason}"), opened)
+            except OSError as error:  # TimeoutError is one
+                self._ended(connecting.failure(error, self._target), opened)
             except UnicodeError as error:
-                self._ended(Refused(f"cannot connect: {error}", operator=True), opened)
+                self._ended(Broken(f"cannot connect: {error}", operator=True), opened)
             lasted = 0.0 if opened is None else self._clock() - opened
             attempt = 0 if lasted >= STABLE else attempt + 1
             delay = self._backoff.delay(max(attempt - 1, 0), self._rng)
-            self._standing.beat(delay + self._target.connect_timeout)
+            self._standing.beat(delay + self._target.connect_timeout + MARGIN)
             await asyncio.sleep(delay)
 
     async def _tend(self, wire: Wire) -> None:
@@ -135,7 +135,8 @@ class Connection:
                     raise Broken(f"no answer to a ping for {wire.keepalive:g} s")
                 if not waiting or wire.held:
                     wire.ping()
-                    self._inbox.pinged()
+                    if not waiting:  # else the answer to the former ping could be taken for that to this one
+                        self._inbox.pinged()
                     waiting, pinged = True, now
             self._standing.beat(5 * tick + 10)
 
@@ -177,10 +178,9 @@ class Connection:
     def _ended(self, end: Broken, opened: float | None) -> None:
         """A connection ended, or could not be made: say so where that is news."""
         now = self._clock()
-        needs_person = isinstance(end, Refused) and end.operator
-        self._standing.down("refusing" if needs_person else "down", end.reason)
+        self._standing.down("refusing" if isinstance(end, Refused) and end.operator else "down", end.reason)
         if end.reason != self._down_reason:
-            say = self._log.error if needs_person else self._log.warning
+            say = self._log.error if end.operator else self._log.warning
             say("mqtt disconnected" if opened is not None else "mqtt cannot connect", reason=end.reason)
         if self._down_since is None:
             self._down_since = now
@@ -200,7 +200,3 @@ class Connection:
             "is this configuration or state directory in use on two machines?",
             times=TAKE_OVERS,
         )
-
-
-def _timed_out(error: Exception) -> bool:
-    return isinstance(error, TimeoutError) and not str(error)

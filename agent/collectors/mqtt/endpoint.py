@@ -1,10 +1,8 @@
-"""Where a broker is: URLs, TLS contexts, and what can be wrong with them."""
+"""Where a broker is: URLs, and what can be wrong with them."""
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
@@ -44,14 +42,3 @@ def parse_url(url: str) -> Endpoint:
     except ValueError:
         raise ValueError("the port is no number up to 65535") from None
     return Endpoint(parts.scheme, parts.hostname, port or PORTS[parts.scheme], parts.path or "/mqtt")
-
-
-def tls_context(ca_file: Path | None, cert: Path | None, key: Path | None, *, insecure: bool) -> ssl.SSLContext:
-    """A context for connections to the broker. Reads files. Raises OSError (ssl.SSLError is one)."""
-    context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
-    if cert is not None:
-        context.load_cert_chain(cert, key)
-    if insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

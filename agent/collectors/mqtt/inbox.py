@@ -12,8 +12,10 @@ that finds its first copy still on the way to the disk may then simply stand in 
 **Redelivery.** A message is known again by packet id and hash, but only if the broker says DUP and has kept
 the session. The table holds what was stored and may not have reached the broker as acknowledged: out of the
 spool after a crash, out of the chunks after a lost connection. It is let go once a ping, sent after those
-acknowledgements, is answered. What it cannot tell apart is a redelivery from another message with the same
-bytes on the same topic under a packet id that the broker used twice between two pings.
+acknowledgements, is answered. In a kept session that takes two pings: ahead of its first answer comes all that
+the broker sends again, and only what was read can be acknowledged before the second ping. What the table cannot
+tell apart is a redelivery from another message with the same bytes on the same topic under a packet id that the
+broker used twice between two pings.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import structlog
 
 from agent.collectors.mqtt.checksum import adler32, crc32
 from agent.collectors.mqtt.topics import Routes
-from agent.collectors.mqtt.wire import PUBACK, PUBCOMP, PUBREC, Wire
+from agent.collectors.mqtt.wire import DUP, PUBACK, PUBCOMP, PUBREC, QOS, QOS1, QOS2, RETAIN, Wire
 from agent.ports import Emit, Redeliveries
 from agent.record import Emission, Stream
 from agent.stats import Counter, Stats
@@ -37,10 +39,6 @@ log = structlog.get_logger()
 MAX_OUTSTANDING = 4 * 1024 * 1024
 # What one message costs in memory beside its payload: the objects around it, and its record in the spool's queue.
 OVERHEAD = 200
-
-# Bits of a PUBLISH packet's first byte.
-DUP, QOS, RETAIN = 0x08, 0x06, 0x01
-QOS1, QOS2 = 0x02, 0x04
 
 
 class _Chunk:
@@ -90,6 +88,7 @@ class Inbox:
         self._emitted = self._settled = 0  # serial of the last such chunk
         self._known: dict[int, int] | None = None  # packet id -> hash; None: the spool was not asked yet
         self._received: dict[int, int] = {}  # QoS 2: taken and not released
+        self._caught_up = True  # all that the broker sends again over this connection has been read
         self._mark: tuple[int, object] | None = None
         self._pinged: tuple[int, object] | None = None
         self._drained: asyncio.Future[None] | None = None
@@ -139,6 +138,7 @@ class Inbox:
                 log.error("mqtt session lost", collector=self.name, meaning="what the broker had queued is gone")
         self._acked.clear()
         self._known = known
+        self._caught_up = not known
 
     def publish(self, topic: str, payload: bytes, packet: int, flags: int) -> None:
         """A message has come; `flags` are the low bits of its first byte."""
@@ -261,8 +261,11 @@ class Inbox:
         Get ready for a ping; True once its answer will confirm something.
 
         A checkpoint names what is durable, the answer to a ping proves what was acknowledged before it: so a
-        checkpoint is good for a ping only once all that was emitted before it has settled.
+        checkpoint is good for a ping only once all that was emitted before it has settled. What was durable
+        before this connection is acknowledged when it comes again: so no checkpoint before that is read.
         """
+        if not self._caught_up:
+            return True
         if self._mark is None:
             checkpoint = None if self._redeliveries is None else self._redeliveries.checkpoint()
             self._mark = (self._emitted, checkpoint)
@@ -275,6 +278,7 @@ class Inbox:
 
     def answered(self) -> None:
         """Every ping sent was answered: the broker has taken what was acknowledged before."""
+        self._caught_up = True
         if self._pinged is None:
             return
         serial, checkpoint = self._pinged

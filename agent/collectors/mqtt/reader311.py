@@ -28,9 +28,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from agent.collectors.mqtt import reasons
-from agent.collectors.mqtt.inbox import DUP, RETAIN, Inbox
-from agent.collectors.mqtt.wire import MAX_PACKET, PUBACK, Broken, Refused, Target, Wanted, Wire
+from agent.collectors.mqtt import connecting, reasons
+from agent.collectors.mqtt.wire import DUP, MAX_PACKET, PUBACK, RETAIN, Broken, Receiver, Refused, Target, Wanted, Wire
 
 AT_ONCE = 500  # messages read before anything else gets its turn
 CLOSING = 2.0  # seconds for a DISCONNECT to leave
@@ -39,11 +38,10 @@ FRUITLESS = 2
 
 
 @asynccontextmanager
-async def connect(target: Target, inbox: Inbox) -> AsyncIterator[Wire]:
+async def connect(target: Target, inbox: Receiver) -> AsyncIterator[Wire]:
     """An open connection that speaks MQTT 3.1.1."""
     loop = asyncio.get_running_loop()
-    context = None if target.tls is None else await asyncio.to_thread(target.tls)
-    password = await asyncio.to_thread(target.password.reveal, fresh=True)
+    context, password = await connecting.prepare(target)
     client = aiomqtt.Client(
         target.host,
         target.port,
@@ -67,12 +65,15 @@ async def connect(target: Target, inbox: Inbox) -> AsyncIterator[Wire]:
         either: list[asyncio.Future[Any]] = [entering, wire.closed]
         await asyncio.wait(either, timeout=target.connect_timeout + 1, return_when=asyncio.FIRST_COMPLETED)
         if wire.closed.done():
-            raise wire.closed.result()
+            raise connecting.unanswered(wire.closed.result(), target)
         if not entering.done():
             raise Broken("cannot connect: no answer from the broker")
         try:
             await entering
         except aiomqtt.MqttError as error:
+            cause = error.__context__  # aiomqtt keeps the words alone, and they do not say what kind of error it was
+            if isinstance(cause, OSError):
+                raise connecting.failure(cause, target) from error
             raise Broken(f"cannot connect: {error}") from error
         yield wire
     finally:
@@ -111,7 +112,9 @@ def _proxy(url: str) -> aiomqtt.ProxySettings:
 class _Wire:
     """One connection: paho's callbacks on one side, the inbox on the other."""
 
-    def __init__(self, client: aiomqtt.Client, target: Target, inbox: Inbox, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, client: aiomqtt.Client, target: Target, inbox: Receiver, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._client = client
         # The attribute is aiomqtt's own; what we call on it, all but the two lines of the ping, is paho's public face.
         self._paho: Client = client._client  # noqa: SLF001
@@ -148,8 +151,8 @@ class _Wire:
         self, client: Client, userdata: Any, flags: ConnectFlags, code: ReasonCode, properties: Properties | None
     ) -> None:
         if code.is_failure:
-            words, operator = reasons.name(code.value), reasons.needs_operator(code.value)
-            self._end(Refused(f"the broker refused the connection: {words}", operator=operator))
+            words = reasons.refusal(reasons.name311(code.value), code.value, self._target.name)
+            self._end(Refused(words, operator=reasons.needs_operator(code.value)))
         else:
             self.resumed = flags.session_present
             self._inbox.begin(self, resumed=self.resumed)

@@ -12,10 +12,9 @@ from typing import Any
 
 import mqtt5
 
-from agent.collectors.mqtt import reasons
-from agent.collectors.mqtt.inbox import Inbox
+from agent.collectors.mqtt import connecting, reasons
 from agent.collectors.mqtt.pace import Pace
-from agent.collectors.mqtt.wire import MAX_PACKET, Broken, Refused, Target, Wanted, Wire, packed
+from agent.collectors.mqtt.wire import MAX_PACKET, Broken, Receiver, Refused, Target, Wanted, Wire, packed
 
 BUFFER = 256 * 1024
 CLOSING = 1.0  # seconds for a DISCONNECT to leave
@@ -28,14 +27,13 @@ _TOO_LARGE = mqtt5.DisconnectReasonCode.PACKET_TOO_LARGE
 
 
 @asynccontextmanager
-async def connect(target: Target, inbox: Inbox) -> AsyncIterator[Wire]:
+async def connect(target: Target, inbox: Receiver) -> AsyncIterator[Wire]:
     """An open connection that speaks MQTT 5."""
     loop = asyncio.get_running_loop()
     protocol = _Protocol(target, inbox, loop)
     try:
         async with asyncio.timeout(target.connect_timeout):
-            context = None if target.tls is None else await asyncio.to_thread(target.tls)
-            password = await asyncio.to_thread(target.password.reveal, fresh=True)
+            context, password = await connecting.prepare(target)
             await loop.create_connection(
                 lambda: protocol,
                 target.host,
@@ -47,7 +45,7 @@ async def connect(target: Target, inbox: Inbox) -> AsyncIterator[Wire]:
             either: list[asyncio.Future[Any]] = [protocol.accepted, protocol.closed]
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if protocol.closed.done():
-                raise protocol.closed.result()
+                raise connecting.unanswered(protocol.closed.result(), target)
         yield protocol
     finally:
         await protocol.close()
@@ -69,7 +67,7 @@ def _connect_packet(target: Target, password: str) -> bytes:
 class _Protocol(asyncio.BufferedProtocol):
     """One connection: bytes to packets, and the pace of reading."""
 
-    def __init__(self, target: Target, inbox: Inbox, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, target: Target, inbox: Receiver, loop: asyncio.AbstractEventLoop) -> None:
         self._target = target
         self._inbox = inbox
         self._loop = loop
@@ -106,8 +104,10 @@ class _Protocol(asyncio.BufferedProtocol):
         for future in self._subscribing.values():
             future.cancel()
         if not self.closed.done():
-            reason = self._said or (f"connection lost: {exc}" if exc else "the broker closed the connection")
-            self.closed.set_result(Broken(reason, taken_over=self._taken_over))
+            end = Broken(self._said or "the broker closed the connection", taken_over=self._taken_over)
+            if exc is not None and not self._said:
+                end = connecting.lost(exc)
+            self.closed.set_result(end)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._buffer[self._end :]
@@ -115,6 +115,9 @@ class _Protocol(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         self._end += nbytes
         filled = self._end == len(self._buffer)
+        if not self._connected and connecting.is_tls(bytes(self._buffer[: min(self._end, 2)])):
+            self._fail(_PROTOCOL, "the broker answers with TLS")
+            return
         messages = self._parse()
         if self._connected:
             self._inbox.flush()
@@ -219,7 +222,7 @@ class _Protocol(asyncio.BufferedProtocol):
         code = int(packet.reason_code)
         if code:
             refusal = Refused(
-                f"the broker refused the connection: {reasons.name(code, packet.reason_str)}",
+                reasons.refusal(reasons.name(code, packet.reason_str), code, self._target.name),
                 operator=reasons.needs_operator(code),
             )
             self.closed.set_result(refusal)

@@ -40,6 +40,11 @@ _NAMES = {
     162: "wildcard subscriptions not supported",
 }
 
+# The answers of MQTT 3.1.1 to CONNECT, which paho turns into those of MQTT 5.
+_CONNACK_311 = {132: 1, 133: 2, 136: 3, 134: 4, 135: 5}
+
+_CREDENTIALS = {134, 135}
+
 # Those that no waiting mends.
 _OPERATOR = {132, 133, 134, 135, 138, 140, 156, 157}
 
@@ -48,6 +53,18 @@ def name(code: int, said: str | None = None) -> str:
     """A reason code in words, with what the broker said beside it."""
     words = f"{_NAMES.get(code, 'unknown reason')} (0x{code:02x})"
     return f"{words}: {said[:200]}" if said else words
+
+
+def name311(code: int) -> str:
+    """The same for an answer to CONNECT under MQTT 3.1.1, with the code that the broker sent there."""
+    sent = _CONNACK_311.get(code)
+    return name(code) if sent is None else f"{_NAMES[code]} ({sent})"
+
+
+def refusal(words: str, code: int, collector: str) -> str:
+    """What is said of a refused connection."""
+    advice = f"; check username and password of collectors.{collector}" if code in _CREDENTIALS else ""
+    return f"the broker refused the connection: {words}{advice}"
 
 
 def needs_operator(code: int) -> bool:

@@ -78,7 +78,7 @@ def _pattern_problem(form: str) -> str:
     except (ValueError, re.error) as error:
         return f"not a strptime pattern: {error}"
     if again.date() != sample.date():
-        return "the pattern must hold the year, the month and the day"
+        return "expected a pattern with the year, the month and the day"
     return ""
 
 

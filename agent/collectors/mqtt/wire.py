@@ -1,30 +1,31 @@
 """
 What a connection to a broker is to the rest of the collector, whichever version of MQTT it speaks.
 
-    connection ──subscribe, ping, resume──▸ Wire ◂──acknowledge, abort── Inbox
-                                             └─────publish, release, flush──▸ Inbox
+    connection ──subscribe, ping──▸ Wire ◂──acknowledge, resume, abort── Receiver
+                                     └────────publish, release, flush──▸ (the inbox)
 """
 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from array import array
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from sys import byteorder
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from agent.errors import AgentError
 from agent.schema import Secret
 
-if TYPE_CHECKING:
-    from agent.collectors.mqtt.inbox import Inbox
-
 # An acknowledgement as one number: the fixed header, the remaining length 2, and the packet id to be put in.
 # Reason code 0 may be left out in MQTT 5, so these four bytes are right in both versions.
 PUBACK, PUBREC, PUBCOMP = 0x40020000, 0x50020000, 0x70020000
+
+# Bits of a PUBLISH packet's first byte.
+DUP, QOS, RETAIN = 0x08, 0x06, 0x01
+QOS1, QOS2 = 0x02, 0x04
 
 # Whatever Maximum Packet Size says, a packet up to this size is read: it is intake that refuses what is too
 # large, with a dead letter. Breaking the connection instead would meet the same packet again, for ever.
@@ -32,20 +33,22 @@ MAX_PACKET = 16 * 1024 * 1024
 
 
 class Broken(AgentError):  # noqa: N818 named like the others of the tree
-    """The connection is gone, or cannot be made. `taken_over`: another client came with our client id."""
+    """
+    The connection is gone, or cannot be made.
 
-    def __init__(self, reason: str, *, taken_over: bool = False) -> None:
+    `taken_over`: another client came with our client id. `operator`: only a person can mend it (credentials,
+    permissions, certificates).
+    """
+
+    def __init__(self, reason: str, *, taken_over: bool = False, operator: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.taken_over = taken_over
+        self.operator = operator
 
 
 class Refused(Broken):
-    """The broker does not want us. `operator`: only a person can mend it (credentials, permissions)."""
-
-    def __init__(self, reason: str, *, operator: bool) -> None:
-        super().__init__(reason)
-        self.operator = operator
+    """The broker does not want us."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +61,24 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """How the broker and we show each other who we are."""
+
+    ca_file: Path | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
+    insecure: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """All that one connection needs to know about its broker."""
 
+    name: str  # of the collector, for what is said to a person
     host: str
     port: int
     websocket: str | None = None  # its path
-    tls: Callable[[], ssl.SSLContext] | None = None  # reads files: call it off the loop
+    tls: Tls | None = None
     client_id: str
     username: str = ""
     password: Secret = field(default_factory=Secret)
@@ -111,8 +125,33 @@ class Wire(Protocol):
         """Drop the connection."""
 
 
+class Receiver(Protocol):
+    """Who takes what comes over the wire. Everything here is called on the loop and waits for nothing."""
+
+    def begin(self, wire: Wire, *, resumed: bool) -> None:
+        """A connection is open; nothing of it was read yet."""
+
+    def publish(self, topic: str, payload: bytes, packet: int, flags: int) -> None:
+        """A message has come; `flags` are the low bits of its first byte."""
+
+    def release(self, packet: int) -> None:
+        """A QoS 2 message is released, and the broker wants to hear that it is forgotten."""
+
+    def forget(self, packet: int) -> None:
+        """The broker will not send this QoS 2 message again."""
+
+    def flush(self) -> None:
+        """Nothing more to read for now."""
+
+    def must_wait(self) -> bool:
+        """Whether to stop reading until `Wire.resume` is called."""
+
+    def end(self) -> None:
+        """The connection is gone."""
+
+
 # Opens a connection for as long as the block lasts; raises Broken (or OSError) where it cannot be made.
-OpenWire = Callable[["Target", "Inbox"], AbstractAsyncContextManager[Wire]]
+OpenWire = Callable[[Target, Receiver], AbstractAsyncContextManager[Wire]]
 
 
 def packed(words: list[int]) -> bytes:

@@ -8,14 +8,15 @@ event, an id within the event has to do the same.
 
 from __future__ import annotations
 
-import asyncio
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
+from agent.aside import aside
 from agent.errors import AuthExpired, BadPayload, Retryable, TooLarge, Unfit
 from agent.http import Client, HttpOptions, open_client, option_problems, url_problems
 from agent.ports import Limits, Parcel, Send
@@ -107,7 +108,7 @@ class Obsrv(HttpOptions):
         """What is wrong with the options among each other."""
         problems = [*option_problems(self), *url_problems("url", self.url, self.token, self)]
         if "/v2/data" in self.url:
-            problems.append(("url", "holds the path of the API, which is added to it"))
+            problems.append(("url", "expected the URL without the path of the API, which is added to it"))
         if self.dataset.strip() in ("", ".", ".."):
             problems.append(("dataset", "expected the id of a dataset"))
         if self.form == "single" and not self.id_key:
@@ -203,7 +204,7 @@ class Obsrv(HttpOptions):
         if not self.token:
             return ""
         try:
-            token = await asyncio.to_thread(self.token.reveal, fresh=True)
+            token = await aside(partial(self.token.reveal, fresh=True), kind=self.token, within=self.timeout)
         except (OSError, ValueError) as error:
             raise AuthExpired(f"the token cannot be read: {type(error).__name__}") from error
         if not token or not token.isascii() or not token.isprintable() or " " in token:
