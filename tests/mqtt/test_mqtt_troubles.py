@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import gc
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,13 @@ from agent.schema import Secret
 both = pytest.mark.parametrize("version", BOTH)
 # paho leaves the socket of a failed attempt to the garbage collector, which complains.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """It complains here, not in the test that happens to run when garbage is collected."""
+    yield
+    gc.collect()
 
 
 async def trouble(url: str, version: Version, **options: Any) -> tuple[str, str, str]:

@@ -53,8 +53,8 @@ def _context(tls: Tls, table: str) -> ssl.SSLContext:
             # Without a password, OpenSSL would ask for that of an encrypted key at the terminal, and wait.
             context.load_cert_chain(tls.client_cert, tls.client_key, password="")
         except ssl.SSLError as error:
-            why = "is not the key of client_cert" if error.reason == "KEY_VALUES_MISMATCH" else "cannot be used with it"
-            why += "" if error.reason == "KEY_VALUES_MISMATCH" else "; is one of them damaged, or the key encrypted?"
+            other = error.reason == "KEY_VALUES_MISMATCH"
+            why = "is not the key of client_cert" if other else "cannot be used: damaged, or encrypted?"
             raise _unusable(f"{table}.client_key", tls.client_key, why) from error
     if tls.insecure:
         context.check_hostname = False
