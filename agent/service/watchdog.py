@@ -12,7 +12,7 @@ for meanwhile, every third of that time. Once it has answered, whatever was with
 So with WatchdogSec=60 an fsync (or a stall of the disk) of up to 60 s restarts nothing. A thread that
 hangs for good is asked within 20 s, found out 60 s later at the latest (by its promised beat or by the
 question), and the last feeding was before that: systemd ends the process at most 140 s after the hang
-began. An event loop that hangs is ended after 60 s, any other part 60 s to 80 s after its own promise.
+began. For an event loop that hangs it is 60 s, for any other part 60 s after the time it had promised.
 """
 
 from __future__ import annotations

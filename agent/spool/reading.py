@@ -83,7 +83,7 @@ def read_run(
             text = payload(window, offset, header)
             if not is_whole(header, text):
                 if not bodies:
-                    return min(header.end, limit)
+                    continue  # the next whole frame says where they go on
                 break
             skipped = expected - header.base
             found = lengths_of(header, text)[skipped:]

@@ -77,14 +77,18 @@ def _read(fd: int, size: int, offset: int) -> bytes:
 
 def walk(window: Window, offset: int, stop: int, segment: int) -> Iterator[tuple[int, Header]]:
     """Every frame that begins at or after `offset` and ends by `stop`: where it is, and its header."""
-    while offset + HEADER_BYTES <= stop:
+    passed = None  # where the payload of the frame before begins
+    while offset < stop:
         header = parse(window.at(offset, HEADER_BYTES), segment)
         if header is None or offset + header.size > stop:
-            offset = window.find(MAGIC, offset + 1)
+            # The header before may have nothing of its own behind it, so what it had us pass over is looked through.
+            offset = window.find(MAGIC, offset + 1 if passed is None else passed)
+            passed = None
             if offset < 0:
                 return
             continue
         yield offset, header
+        passed = offset + HEADER_BYTES
         offset += header.size
 
 

@@ -183,6 +183,7 @@ class Spool:
             own.inherited_dead += cursor.ledger.dead + cursor.inherited_dead
             own.absorbed = (cursor.lane.name, cursor.start)
             await own.save()
+        await cursor.save()  # where it cannot be deleted now, the next start is to find it drained
         await self._works.janitor.remove(cursor)
 
     # For whoever looks.

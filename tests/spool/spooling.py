@@ -34,11 +34,21 @@ def settings(directory: Path, **changes: Any) -> Settings:
 
 @asynccontextmanager
 async def opened(
-    directory: Path, *readers: Reader, stats: Stats | None = None, health: Health | None = None, **changes: Any
+    directory: Path,
+    *readers: Reader,
+    stats: Stats | None = None,
+    health: Health | None = None,
+    progress: Callable[[str], None] | None = None,
+    **changes: Any,
 ) -> AsyncIterator[Spool]:
     part = (health or Health()).part("spool", "writer")
     async with Spool.open(
-        settings(directory, **changes), readers or (LAKE,), version="1.2.3", part=part, stats=stats or Stats()
+        settings(directory, **changes),
+        readers or (LAKE,),
+        version="1.2.3",
+        part=part,
+        stats=stats or Stats(),
+        progress=progress,
     ) as spool:
         yield spool
 

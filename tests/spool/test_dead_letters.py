@@ -5,15 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
 import pytest
 from spooling import dead as dead_part
 from spooling import letter, opened, part, records, run, until
+from structlog.testing import capture_logs
 
-from agent.spool import audit, dead
+from agent.spool import State, audit, dead
 from agent.spool.letters import Letters, files
 
 
@@ -177,3 +180,51 @@ def test_a_directory_that_cannot_be_written_holds_letters_back_and_loses_none(
         assert audit(state).balanced
 
     run(main)
+
+
+def spoil(state: Path) -> None:
+    """Flip one bit in the first line: "seq" becomes "sep"."""
+    (path,) = files(state / "dead-letters")
+    data = path.read_bytes()
+    assert data.startswith(b'{"seq":')
+    path.write_bytes(data.replace(b"q", b"p", 1))
+
+
+def test_a_flipped_bit_in_a_letter_costs_that_letter_and_is_named(state: Path) -> None:
+    async def main() -> None:
+        async with opened(state) as spool:
+            await spool.append([dead_part(letter("a-0"), letter("a-1"))])
+        spoil(state)
+        with capture_logs() as said:
+            async with opened(state) as spool:
+                await spool.append([dead_part(letter("a-2"))])
+                await until(lambda: spool.cursors(dead.SINK)[-1].position == 3)
+        (line,) = [line for line in said if "damaged" in line["event"]]
+        assert (line["log_level"], line["lines"]) == ("error", 1)
+
+    run(main)
+    assert [one.get("seq") for one in lines(state)] == [None, 1, 2]
+    report = audit(state)
+    assert report.dead_letters == {"lake": 2}
+    assert any("damaged lines: 1" in finding.text for finding in report.findings)
+
+
+def test_whatever_befalls_the_letters_at_the_end_the_cursors_are_saved(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(letters: Letters, first: int, data: Sequence[bytes]) -> None:
+        raise KeyError("seq")
+
+    async def main() -> None:
+        monkeypatch.setattr(Letters, "append", broken)
+        async with opened(state) as spool:
+            await spool.append([dead_part(letter("a-0")), part(records(5))])
+            spool.cursors("lake")[-1].book(5, State.DELIVERED)
+        monkeypatch.undo()
+        assert not [one for one in threading.enumerate() if one.name.startswith("spool-keeper")]
+        async with opened(state) as spool:
+            assert spool.cursors("lake")[-1].position == 5
+            await until(lambda: len(lines(state)) == 1)
+
+    run(main)
+    assert audit(state).balanced

@@ -9,7 +9,7 @@ import pytest
 from spooling import now_ms, opened, part, records, run
 
 from agent.record import Run
-from agent.spool.clock import BUILT_MS, STEP_MS, Clock
+from agent.spool.clock import BUILT_MS, HELD_MS, STEP_MS, Clock
 from agent.spool.frame import Header, parse
 from agent.spool.gather import drafts
 
@@ -99,6 +99,44 @@ def test_a_time_before_what_the_disk_has_seen_is_not_right() -> None:
     assert machine.clock(known_ms=TODAY + STEP_MS).credible()  # set back a little, as clocks are
     assert not machine.clock(known_ms=TODAY + STEP_MS + 1).credible()
     assert not Machine(wall=BUILT_MS - 1).clock().credible()
+
+
+def test_a_jump_into_the_future_and_back_leaves_nothing_behind() -> None:
+    machine = Machine()
+    clock = machine.clock(known_ms=TODAY - HOUR)
+    machine.sleep(HELD_MS)
+    machine.wall += 20 * 365 * 24 * HOUR
+    assert clock.note() == TODAY - HOUR
+    machine.sleep(HELD_MS - 1)
+    assert clock.note() == TODAY - HOUR
+    machine.wall -= 20 * 365 * 24 * HOUR
+    assert clock.credible()
+    # The next boot never heard of it.
+    machine.reboot(TODAY + HOUR)
+    assert machine.clock(known_ms=clock.note()).credible()
+
+
+def test_a_time_is_believed_once_the_clock_has_kept_it() -> None:
+    machine = Machine()
+    clock = machine.clock()
+    assert clock.note() == 0
+    machine.sleep(HELD_MS)
+    assert clock.note() == machine.wall
+    machine.reboot(TODAY - HOUR)
+    assert not machine.clock(known_ms=clock.note()).credible()
+
+
+def test_a_clock_that_was_set_back_and_left_there_is_believed_over_what_it_showed_before() -> None:
+    machine = Machine(wall=TODAY + 20 * 365 * 24 * HOUR)
+    clock = machine.clock()
+    machine.sleep(2 * HELD_MS)
+    assert clock.note() == machine.wall
+    machine.wall = TODAY
+    clock.note()
+    assert not clock.credible()
+    machine.sleep(HELD_MS)
+    assert clock.note() == machine.wall
+    assert clock.credible()
 
 
 def test_records_without_an_age_are_read_as_such_and_the_latest_time_is_kept(state: Path) -> None:
