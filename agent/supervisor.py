@@ -74,12 +74,15 @@ class Running:
 Beside = Callable[[Running], AbstractAsyncContextManager[None]]
 
 
-async def run(config: Config, stop: asyncio.Event, beside: Beside) -> None:
+async def run(
+    config: Config, stop: asyncio.Event, beside: Beside, progress: Callable[[str], None] | None = None
+) -> None:
     """
     Run everything in `config` until `stop` is set, then wind down in order.
 
     `beside(running)` is entered once the spool is open and the collectors have started, and left when
-    everything but the spool has stopped. Raises StateError where the state directory cannot be used.
+    everything but the spool has stopped. `progress` is told how a long recovery gets on. Raises
+    StateError where the state directory cannot be used.
     """
     stats, health, rng = Stats(), Health(), Random()
     with ThreadPoolExecutor(POOL_THREADS, "agent-pool") as pool:
@@ -90,6 +93,7 @@ async def run(config: Config, stop: asyncio.Event, beside: Beside) -> None:
             version=__version__,
             part=health.part("spool", "writer"),
             stats=stats,
+            progress=progress,
         ) as spool:
             intake = Intake(
                 spool,

@@ -26,6 +26,7 @@ from agent.supervisor import Running
 
 log = structlog.get_logger()
 
+RECOVERY_SECONDS = 60.0  # what a recovery that gets on is given at each sign of life; it gives one every 2 s
 STATUS_SECONDS = 30.0  # how often `systemctl status` gets a fresh line
 
 
@@ -110,12 +111,19 @@ async def _one_life(config: Config, paths: Sequence[Path], asked: Signals, began
 
     followers = [asyncio.create_task(follow_reloads()), asyncio.create_task(follow_stop())]
     try:
-        await supervisor.run(config, ended, lambda running: _beside(running, began))
+        await supervisor.run(config, ended, lambda running: _beside(running, began), _recovering)
     finally:
         for follower in followers:
             follower.cancel()
         await asyncio.gather(*followers, return_exceptions=True)
     return after
+
+
+def _recovering(text: str) -> None:
+    """A long recovery gets on: neither the start's time limit nor the watchdog (at a reload) may end it."""
+    systemd.extend(RECOVERY_SECONDS)
+    systemd.notify("WATCHDOG=1")
+    systemd.status(text)
 
 
 @asynccontextmanager

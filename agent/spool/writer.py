@@ -156,6 +156,7 @@ class Writer:
         heads: dict[str, int] = {}
         # In the order of their names: see gather.claim_once.
         for name in sorted(parts):
+            self._alive()  # each lane is a sync of its own, and a slow card may take most of a minute for one
             heads[name] = self._write(self.lanes[name], drafts(parts[name], self.clock))
         self._tell(self.report.durable, jobs, heads, self.group)
 

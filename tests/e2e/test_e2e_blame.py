@@ -101,9 +101,9 @@ def test_a_server_that_refuses_everything_for_a_while_gets_all_of_it_when_it_rel
             before, since = len(far.requests), time.monotonic()
             wait_for("probes", lambda: len(far.requests) >= before + 3)
             publish(plant, range(2000, 2100))
-            # A spell of it: the backoff reaches eight seconds meanwhile.
-            wait_for("ten seconds of refusal", lambda: time.monotonic() - since > 10)
-            assert len(far.requests) - before <= 12, "one probe at a time, by backoff"
+            # A spell of it: the backoff reaches four seconds meanwhile.
+            wait_for("seven seconds of refusal", lambda: time.monotonic() - since > 7)
+            assert len(far.requests) - before <= 10, "one probe at a time, by backoff"
             assert health(agent, "ready")[0] == 200
             far.faults.remove(refusing)
             wait_for("all to be stored", lambda: len(_stored(far)) == 2100)

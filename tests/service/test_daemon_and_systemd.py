@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -168,3 +169,18 @@ main()
     with manager() as systemd:
         code, out, err = finish(running(config, systemd, program))
         assert (code, out) == (0, "[]\n"), err
+
+
+def test_a_start_over_stored_records_asks_systemd_for_the_time_it_takes(tmp_path: Path) -> None:
+    config, _ = configured(tmp_path)
+    shutil.copytree(Path(__file__).parent.parent / "data" / "state-v1", tmp_path / "state")
+    with manager() as systemd:
+        agent = running(config, systemd)
+        try:
+            first = heard(systemd, lambda text: text.startswith(("EXTEND_TIMEOUT_USEC=", "READY=1")))
+            assert first == "EXTEND_TIMEOUT_USEC=60000000"
+            assert "recovering lane" in heard(systemd, lambda text: text.startswith("STATUS="))
+            heard(systemd, lambda text: text.startswith("READY=1"))
+        finally:
+            agent.kill()
+            agent.communicate()

@@ -127,6 +127,11 @@ def test_the_scan_goes_on_after_garbage(found: list[list[bytes]], garbage: bytes
     assert [got for _, got in scanned(data[:at] + garbage + data[at:])] == found
 
 
+def test_a_header_with_nothing_behind_does_not_hide_the_frame_that_follows() -> None:
+    data, _ = log([[b"0"], [b"1", b"2"]])
+    assert [got for _, got in scanned(data[:HEADER_BYTES] + data)] == [[b"0"], [b"1", b"2"]]
+
+
 @given(groups, st.data())
 def test_a_cut_leaves_exactly_the_whole_frames(found: list[list[bytes]], more: st.DataObject) -> None:
     data, places = log(found)
