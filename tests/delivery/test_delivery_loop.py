@@ -325,7 +325,9 @@ def test_what_is_evicted_is_cancelled_and_the_rest_goes_on(tmp_path: Path) -> No
                 await until(lambda: delivery.queued() == 0, within=1000, step=0.5)
             ledger = cursor.ledger
             assert ledger.evicted_maybe_taken >= 100
-            assert ledger.delivered == len(far.stored)
+            # A batch that was on its way while its records were evicted may have been taken: it is booked as such.
+            assert ledger.delivered <= len(far.stored) <= ledger.delivered + ledger.evicted_maybe_taken
+            assert len(far.stored) == len(set(far.stored))
             assert ledger.sum == 3100
             assert far.stored[-1] == 3999
             assert it.value("agent_sink_records_total", sink="lake", outcome="evicted") == ledger.evicted
