@@ -72,8 +72,6 @@ def test_a_sink_that_hangs_for_the_whole_run_does_not_delay_another(
 
 
 PAD = 1000
-SPOOL_MIB = 8
-BULK = 5 * SPOOL_MIB * 1_048_576 // PAD + 2000  # messages: more than five times what the spool holds
 RARE = 1000  # the hanging sink wants one in so many
 
 
@@ -85,13 +83,15 @@ def _topic(number: int) -> str:
     return f"plant/{'alarm' if number % RARE == 0 else 'state'}/{number % 50}"
 
 
+@pytest.mark.parametrize("mib", [8, pytest.param(64, marks=[pytest.mark.soak, pytest.mark.timeout(600)])])
 def test_the_bulk_of_one_sink_evicts_nothing_of_a_hanging_sink_that_wants_one_in_a_thousand(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], mib: int
 ) -> None:
+    bulk = 5 * mib * 1_048_576 // PAD + 2000  # messages: more than five times what the spool holds
     with broker(tmp_path) as plant, cloud(tmp_path, "bulk", "alarms") as far:
         config = (
             HASTY_AGENT
-            + spool(max_bytes=f"{SPOOL_MIB}MiB")
+            + spool(max_bytes=f"{mib}MiB")
             + mqtt_collector(plant.url, "plant/{kind}/{device}")
             + obsrv_sink(far.url, "bulk", dataset="bulk")
             + obsrv_sink(far.url, "alarms", dataset="alarms", timeout="75s", more='where = { kind = "alarm" }')
@@ -100,19 +100,19 @@ def test_the_bulk_of_one_sink_evicts_nothing_of_a_hanging_sink_that_wants_one_in
             agent.start()
             subscribed(agent)
             far.fault("hang", dataset="alarms")
-            publish(plant, range(BULK), payload=_payload, topic=_topic)
-            wait_for("the bulk to be through", lambda: settled(agent, BULK, "bulk"))
-            rare = [number for number in range(BULK) if number % RARE == 0]
+            publish(plant, range(bulk), payload=_payload, topic=_topic)
+            wait_for("the bulk to be through", lambda: settled(agent, bulk, "bulk"), 30 * mib / 8)
+            rare = [number for number in range(bulk) if number % RARE == 0]
             books = agent.status()["sinks"]
             assert books["alarms"]["queued"] == len(rare)
             say(
                 capsys,
-                f"{BULK * PAD >> 20} MiB through a spool of {SPOOL_MIB} MiB; "
+                f"{bulk * PAD >> 20} MiB through a spool of {mib} MiB; "
                 f"evicted: { ({name: each['ledger']['evicted'] for name, each in books.items()}) }",
             )
             # And when the bulk itself is stuck and overflows, it is the bulk that goes.
             far.fault("unavailable", dataset="bulk")
-            more = range(BULK, BULK + 2 * SPOOL_MIB * 1_048_576 // PAD)
+            more = range(bulk, bulk + 2 * mib * 1_048_576 // PAD)
             publish(plant, more, payload=_payload, topic=_topic)
             rare += [number for number in more if number % RARE == 0]
             wait_for("evictions", lambda: agent.status()["sinks"]["bulk"]["ledger"]["evicted"] > 0)
