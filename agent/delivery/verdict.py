@@ -36,6 +36,7 @@ from agent.timing import Backoff
 PATIENCE = 3  # refusals of single records without an acceptance before the sink counts as refusing
 STRIKES = 5  # ambiguous failures with successes of others between before a piece is blamed
 LONGEST_PAUSE = 3600.0  # the most that a far side may ask for
+UNREACHABLE_CAP = 30.0  # the longest pause between two tries to connect; for the other troubles it is a minute
 # Where what is at hand may be at fault, new data need not wait out the whole backoff: a lone bad
 # record in a thin stream would otherwise hold the next good one back for a minute.
 NEW_DATA = 5.0
@@ -66,6 +67,8 @@ class Verdict:
         self.refusing = False
         self._rng = rng
         self._backoff = Backoff(first=first, cap=cap)
+        # A refused connection costs the far side next to nothing, and a short outage should not last twice as long here.
+        self._unreachable = Backoff(first=first, cap=min(cap, UNREACHABLE_CAP))
         # A person has to act: the first tries come quickly (the mistake may just have been mended), then seldom.
         self._slow = Backoff(first=first, cap=cap, factor=5.0)
         self._order = 0
@@ -237,7 +240,7 @@ class Verdict:
     def unreachable(self, piece: Piece, error: BaseException, now: float) -> None:
         """Nothing was taken and it is not this piece's fault."""
         self._land(piece, error if isinstance(error, DeliveryError) else None)
-        self._down(piece, error, now, self._backoff)
+        self._down(piece, error, now, self._unreachable)
 
     def needs_operator(self, piece: Piece, error: DeliveryError, now: float) -> None:
         """Only a person can mend it."""

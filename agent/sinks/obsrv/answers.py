@@ -46,9 +46,12 @@ _UNPARSED: Mapping[str, _Meaning] = {
 
 def verdict(status: int, body: bytes, retry_after: float | None = None) -> DeliveryError | None:
     """None where the far side has taken the batch, else what to do with it."""
-    said = _parsed(body)
+    parsed = _parsed(body)
+    said = parsed or {}
     if 200 <= status < 300:
-        return None if _says_ok(said) else _error((_DOUBT, "an answer that does not say OK"), status, said, body)
+        if parsed is not None and _nothing_against(parsed):
+            return None
+        return _error((_DOUBT, "an answer that is not Obsrv's, or says otherwise"), status, said, body)
     if status == 410:
         return _error((_HOLD, "this path is gone: correct url"), status, said, body)
     if status == 400 and not body:
@@ -69,12 +72,13 @@ def verdict(status: int, body: bytes, retry_after: float | None = None) -> Deliv
     return refusal(status, body, retry_after)
 
 
-def _parsed(body: bytes) -> Mapping[str, Any]:
+def _parsed(body: bytes) -> Mapping[str, Any] | None:
+    """The answer's object; None where a gateway speaks, not Obsrv."""
     try:
         said = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return {}  # a gateway speaks, not Obsrv
-    return said if isinstance(said, dict) else {}
+        return None
+    return said if isinstance(said, dict) else None
 
 
 def _table(said: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -82,10 +86,10 @@ def _table(said: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _says_ok(said: Mapping[str, Any]) -> bool:
-    """Both marks of success agree; older servers leave one of them out."""
-    marks = {str(said.get("responseCode", "OK")), str(_table(said, "params").get("status", "SUCCESS")).upper()}
-    return marks == {"OK", "SUCCESS"} and ("responseCode" in said or "status" in _table(said, "params"))
+def _nothing_against(said: Mapping[str, Any]) -> bool:
+    """No mark in it contradicts the status; what is missing contradicts nothing (older servers leave marks out)."""
+    status = str(_table(said, "params").get("status", "SUCCESS")).upper()
+    return said.get("responseCode", "OK") == "OK" and status == "SUCCESS" and not said.get("error")
 
 
 def _error(meaning: _Meaning, status: int, said: Mapping[str, Any], body: bytes) -> DeliveryError:
