@@ -67,7 +67,7 @@ class Verdict:
         self.refusing = False
         self._rng = rng
         self._backoff = Backoff(first=first, cap=cap)
-        # A refused connection costs the far side next to nothing, and a short outage should not last twice as long here.
+        # A refused connection costs the far side next to nothing, and a short outage should not last twice as long.
         self._unreachable = Backoff(first=first, cap=min(cap, UNREACHABLE_CAP))
         # A person has to act: the first tries come quickly (the mistake may just have been mended), then seldom.
         self._slow = Backoff(first=first, cap=cap, factor=5.0)
@@ -240,7 +240,8 @@ class Verdict:
     def unreachable(self, piece: Piece, error: BaseException, now: float) -> None:
         """Nothing was taken and it is not this piece's fault."""
         self._land(piece, error if isinstance(error, DeliveryError) else None)
-        self._down(piece, error, now, self._unreachable)
+        answered = getattr(error, "status", None) is not None
+        self._down(piece, error, now, self._backoff if answered else self._unreachable)
 
     def needs_operator(self, piece: Piece, error: DeliveryError, now: float) -> None:
         """Only a person can mend it."""
