@@ -320,14 +320,14 @@ def test_what_is_evicted_is_cancelled_and_the_rest_goes_on(tmp_path: Path) -> No
                 # The one that hung was cancelled, and another has taken its place.
                 await until(lambda: len(far.requests) >= 2, within=30)
                 assert "lake: 0" not in {task.get_name() for task in asyncio.all_tasks()}
+                # Until the last eviction is done: a batch that is taken and evicted at once is booked as evicted.
+                await until(lambda: it.spool.pending_bytes == 0 and it.spool.bytes <= 1 << 20, within=30)
                 far.script = lambda request: Reply()
                 # A batch that hangs and was not evicted is given up by delivery itself.
                 await until(lambda: delivery.queued() == 0, within=1000, step=0.5)
             ledger = cursor.ledger
             assert ledger.evicted_maybe_taken >= 100
-            # A batch that was on its way while its records were evicted may have been taken: it is booked as such.
-            assert ledger.delivered <= len(far.stored) <= ledger.delivered + ledger.evicted_maybe_taken
-            assert len(far.stored) == len(set(far.stored))
+            assert ledger.delivered == len(far.stored)
             assert ledger.sum == 3100
             assert far.stored[-1] == 3999
             assert it.value("agent_sink_records_total", sink="lake", outcome="evicted") == ledger.evicted
