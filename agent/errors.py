@@ -10,6 +10,7 @@ Every error the agent raises on purpose, sorted by what to do about it.
     ├── ListenError          an address to listen on cannot be had: exit 69
     ├── BadPayload           one payload cannot become a record: dead letter, acknowledge
     ├── Unfit                records this sink can never send: dead letter, send the others
+    ├── Unverified           what was sent as a proof could not be read back
     └── DeliveryError        the far side did not take a batch
         ├── Retryable        keep the batch, try again
         │   └── Throttled    the same, not before `retry_after` seconds
@@ -88,11 +89,15 @@ class BadPayload(AgentError):
 
 
 class Unfit(AgentError):
-    """Records of a batch that this sink can never send, known before sending (position within the run -> reason)."""
+    """Records of a batch that this sink can never send, known without asking (position within the run -> reason)."""
 
     def __init__(self, reasons: Mapping[int, str]) -> None:
         super().__init__(f"{len(reasons)} records cannot be sent: {next(iter(reasons.values()))}")
         self.reasons = dict(reasons)
+
+
+class Unverified(AgentError):
+    """What was sent as a proof could not be read back; the message says what was asked, and for how long."""
 
 
 class DeliveryError(AgentError):

@@ -69,6 +69,10 @@ class Limits:
     bytes: int = 512 * 1024  # of a batch's uncompressed data
     in_flight: int = 1  # batches sent at the same time
     linger: float = 1.0  # seconds to wait for a batch to fill; after a quiet time the first goes at once
+    # Above 0: a batch holds what was taken in within one such stretch of wall-clock seconds (their bounds are
+    # multiples of it), and goes once that stretch is over: for services that reckon by the minute.
+    window: float = 0.0
+    max_age: float | None = None  # seconds after which a record is of no use to it; None: as [spool] has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,11 @@ class Sink(Protocol):
     A batch goes through three steps: `encode` (its data: pure, so that the same records always give
     the same bytes; their crc32 names the batch), `pack` (envelope and compression: pure; the result
     is kept for retries) and `send`. Delivery owns batching, plans, retries and blame; a sink only
-    says what happened, by raising one of the DeliveryErrors.
+    says what happened, by raising one of the DeliveryErrors, or Unfit for what can never be sent.
+
+    A sink may have more: `selects` (what the table's `select` is unless given), `outlook(tags)` (lines
+    for `check`: what it will cost at the far side), and `async verify(say)` (for `verify-delivery`: sends one
+    marked thing, reads it back, and gives the evidence in a line; raises Unverified or a DeliveryError).
     """
 
     kind: ClassVar[str]

@@ -460,13 +460,13 @@ def test_a_proxy_that_is_away_leaves_no_doubt() -> None:
 
 def test_files_are_read_off_the_loop(tmp_path: Path, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch) -> None:
     threads = set()
-    original = http._tls_context
+    original = ssl.create_default_context
 
-    def noted(options: HttpOptions) -> ssl.SSLContext:
+    def noted(**files: Any) -> ssl.SSLContext:
         threads.add(threading.current_thread())
-        return original(options)
+        return original(**files)
 
-    monkeypatch.setattr(http, "_tls_context", noted)
+    monkeypatch.setattr(ssl, "create_default_context", noted)
 
     async def main() -> None:
         side: FarSide

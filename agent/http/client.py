@@ -1,0 +1,145 @@
+"""One HTTP client for every sink: aiohttp with our bounds, and its failures translated."""
+
+from __future__ import annotations
+
+import ssl
+import zlib
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+
+import aiohttp
+from yarl import URL
+
+from agent import __version__
+from agent.aside import aside
+from agent.errors import Retryable
+from agent.http.answer import Answer
+from agent.http.failures import cause, translated
+from agent.http.options import ENVIRONMENT, HttpOptions
+from agent.http.proxy import Proxy, basic, environment_proxy
+from agent.schema import Secret
+
+MAX_ANSWER = 64 * 1024  # a far side that says more than this is not listened to
+SHORTEST_SECRET = 4  # below that, hiding a secret would garble every answer
+
+
+@asynccontextmanager
+async def open_client(options: HttpOptions, *, keepalive: float = 15.0) -> AsyncIterator[Client]:
+    """A client. Connections idle for `keepalive` seconds are dropped: choose less than the far side does."""
+    # How many requests go at a time is delivery's business; a second bound here could only make them wait.
+    source = (options.source_address, 0) if options.source_address else None
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=keepalive, local_addr=source)
+    async with aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(
+            total=options.timeout, connect=options.connect_timeout, sock_connect=options.connect_timeout
+        ),
+        headers={"User-Agent": f"telemetry-agent/{__version__}", "Accept-Encoding": "identity"},
+        auto_decompress=False,  # it knows no bound
+    ) as session:
+        yield Client(options, session)
+
+
+class Client:
+    """Sends requests and gives answers. `open_client` makes it."""
+
+    def __init__(self, options: HttpOptions, session: aiohttp.ClientSession) -> None:
+        self._options = options
+        self._session = session
+        self._tls: ssl.SSLContext | None = None
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, hide: Collection[str] = ()) -> Answer:
+        """Send a body: `request` with POST."""
+        return await self.request("POST", url, body, headers, hide=hide)
+
+    async def get(self, url: str, headers: Mapping[str, str], *, hide: Collection[str] = ()) -> Answer:
+        """Ask: `request` with GET."""
+        return await self.request("GET", url, None, headers, hide=hide)
+
+    async def request(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], *, hide: Collection[str] = ()
+    ) -> Answer:
+        """
+        Send a request and give the answer whatever its status; a redirect is an answer like any other.
+
+        The target is sent as `url` has it, to the byte, so that it can be signed. `hide` names the
+        secrets among the headers: an answer that repeats them is cleaned. Raises Retryable where
+        there is no answer.
+        """
+        proxy = await self._proxy_for(url)
+        tls = await self._context(url, proxy)
+        login = {"Proxy-Authorization": f"Basic {proxy.login}"} if proxy is not None and proxy.login else {}
+        tunnelled = url.startswith("https:")  # then the proxy's login is for the proxy alone
+        try:
+            async with self._session.request(
+                method,
+                URL(url, encoded=url.isascii()),
+                data=body,
+                headers=headers if tunnelled else {**headers, **login},
+                ssl=tls,
+                proxy=None if proxy is None else proxy.url,
+                proxy_headers=login if tunnelled and login else None,
+                allow_redirects=False,
+            ) as response:
+                said = await _read(response)
+                told = {name.lower(): value for name, value in response.headers.items()}
+        except (aiohttp.ClientError, OSError) as error:
+            failure = translated(error, self._options)
+            if failure.operator:
+                self._tls = None  # the files are read again: somebody may have renewed them
+            raise failure from error
+        for secret in hide:
+            if len(secret) >= SHORTEST_SECRET:
+                said = said.replace(secret.encode(), b"***")
+                told = {name: value.replace(secret, "***") for name, value in told.items()}
+        return Answer(response.status, told, said)
+
+    async def _context(self, url: str, proxy: Proxy | None) -> ssl.SSLContext | bool:
+        if not any(each.startswith("https:") for each in (url, proxy.url if proxy else "")):
+            return True
+        if self._tls is None:
+            try:
+                options = self._options
+                files = ("tls", options.ca_file, options.client_cert, options.client_key)
+                self._tls = await aside(partial(_tls_context, options), kind=files, within=options.timeout)
+            except OSError as error:
+                raise Retryable(f"the files for TLS cannot be used: {cause(error)}", operator=True) from error
+        return self._tls
+
+    async def _proxy_for(self, url: str) -> Proxy | None:
+        options = self._options
+        if not options.proxy:
+            return None
+        if options.proxy == ENVIRONMENT:
+            return environment_proxy(url)
+        if not options.proxy_user:
+            return Proxy(options.proxy)
+        secret = options.proxy_password or Secret()
+        try:
+            password = await aside(secret.reveal, kind=secret, within=options.timeout)
+        except OSError as error:
+            raise Retryable(f"the proxy's password cannot be read: {cause(error)}", operator=True) from error
+        return Proxy(options.proxy, basic(options.proxy_user, password))
+
+
+def _tls_context(options: HttpOptions) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=options.ca_file)
+    if options.client_cert:
+        context.load_cert_chain(options.client_cert, options.client_key)
+    return context
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """The answer's body, at most MAX_ANSWER of it."""
+    body = b""
+    while len(body) < MAX_ANSWER and (chunk := await response.content.read(MAX_ANSWER - len(body))):
+        body += chunk
+    if response.headers.get("Content-Encoding", "identity") == "identity":
+        return body
+    # Asked for identity, some gateways compress all the same.
+    try:
+        return zlib.decompressobj(wbits=47).decompress(body, MAX_ANSWER)
+    except zlib.error:
+        return body
