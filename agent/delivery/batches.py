@@ -17,7 +17,7 @@ from functools import partial
 
 import structlog
 
-from agent.delivery.form import Draft, around, draft, halves
+from agent.delivery.form import BrokenSinkError, Draft, around, draft, halves
 from agent.delivery.hands import Hands
 from agent.delivery.letters import dead_letter
 from agent.delivery.piece import Piece
@@ -32,14 +32,6 @@ log = structlog.get_logger()
 
 DEAD_LANE = "dead"
 UNNAMED = 0  # the crc of a stretch that gets its name when its turn comes; nothing was sent under it
-
-
-class BrokenSinkError(Exception):
-    """The sink's own code raised over a piece, before anything was sent. `bug` is what it raised."""
-
-    def __init__(self, bug: Exception) -> None:
-        super().__init__(repr(bug))
-        self.bug = bug
 
 
 class Batches:

@@ -25,6 +25,14 @@ STAMP_SLACK_MS = 60_000
 _STAMP = re.compile(rb'\{"ts":(\d+)')
 
 
+class BrokenSinkError(Exception):
+    """The sink's own code raised over records, before anything was sent. `bug` is what it raised."""
+
+    def __init__(self, bug: Exception) -> None:
+        super().__init__(repr(bug))
+        self.bug = bug
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
     """A stretch of records as it is to be planned."""

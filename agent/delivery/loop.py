@@ -21,8 +21,9 @@ from random import Random
 
 import structlog
 
-from agent.delivery.batches import Batches, BrokenSinkError
+from agent.delivery.batches import Batches
 from agent.delivery.episode import Episode, describe
+from agent.delivery.form import BrokenSinkError
 from agent.delivery.forming import Forming
 from agent.delivery.hands import Hands
 from agent.delivery.piece import Piece

@@ -6,6 +6,7 @@ This is the rim: whatever aiohttp, ssl or the system raise is translated here, o
 
 from agent.http.answer import DEFAULT_PAUSE, LONGEST_PAUSE, MAX_QUOTE, Answer, quoted, refusal
 from agent.http.client import MAX_ANSWER, Client, open_client
+from agent.http.credential import Credential
 from agent.http.options import HttpOptions, option_problems, url_problems
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "MAX_QUOTE",
     "Answer",
     "Client",
+    "Credential",
     "HttpOptions",
     "open_client",
     "option_problems",

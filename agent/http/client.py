@@ -48,6 +48,7 @@ class Client:
     def __init__(self, options: HttpOptions, session: aiohttp.ClientSession) -> None:
         self._options = options
         self._session = session
+        self._connector = session.connector if isinstance(session.connector, aiohttp.TCPConnector) else None
         self._tls: ssl.SSLContext | None = None
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, hide: Collection[str] = ()) -> Answer:
@@ -87,6 +88,8 @@ class Client:
                 told = {name.lower(): value for name, value in response.headers.items()}
         except (aiohttp.ClientError, OSError) as error:
             failure = translated(error, self._options)
+            if isinstance(error, aiohttp.ClientConnectionError) and self._connector is not None:
+                self._connector.clear_dns_cache()  # the name may have moved: it is looked up anew
             if failure.operator:
                 self._tls = None  # the files are read again: somebody may have renewed them
             raise failure from error

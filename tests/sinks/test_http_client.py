@@ -10,12 +10,12 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
 from far_side import Act, FarSide, answer, far_side, hang, listening, raw, reset, run, until
 
-from agent import http
 from agent.errors import Retryable
 from agent.http import MAX_ANSWER, Answer, HttpOptions, open_client
 from agent.schema import Secret

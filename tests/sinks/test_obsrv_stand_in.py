@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from far_side import record, run, run_of
 
-from agent.errors import AuthExpired, DeliveryError, Rejected, Retryable, TooLarge
+from agent.errors import AuthExpired, DeliveryError, Rejected, Retryable, TooLarge, Unverified
 from agent.ports import Parcel
 from agent.record import Run, batch_id
 from agent.sandbox import faults
 from agent.sandbox.faults import Fault
 from agent.sandbox.obsrv import Dataset, Key, Rbac, Sandbox
 from agent.schema import Secret
-from agent.sinks.obsrv import Obsrv
+from agent.sinks.obsrv import Obsrv, verify
 
 LAKE = Dataset(id="lake", dataset_config={"keys_config": {"timestamp_key": "ets"}})
 FIELDS = b'{"n":%d,"ns":1668591949682123456,"u":18446744073709551615,"f":0.1}'
@@ -130,5 +131,57 @@ def test_only_a_token_with_the_role_gets_in() -> None:
                 await send(sandbox, token=Secret("not-a-jwt"), timeout=0.5, connect_timeout=0.5)
             await send(sandbox, token=Secret(key.token({"roles": ["ingestor"], "exp": 2**33})))
             assert len(sandbox.stored("lake")) == 3
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("options", "column"),
+    [
+        ({}, "source = verify."),
+        ({"shape": "payload"}, "verify = "),
+        ({"shape": "flat", "id_key": "id"}, "id = "),
+        ({"form": "single", "id_key": "id"}, "id = "),
+    ],
+)
+def test_delivery_is_verified_by_a_query_for_the_one_event_sent(options: dict[str, Any], column: str) -> None:
+    async def main() -> None:
+        async with Sandbox.open([LAKE]) as sandbox:
+            await send(sandbox, id_key="id")  # others are there too
+            said: list[str] = []
+            sink = Obsrv(url=sandbox.url, dataset="lake", time_key="ets", **options)
+            evidence = await sink.verify(said.append)
+            assert evidence.startswith("1 event with ")
+            assert evidence.endswith(" in lake_events_druid")
+            assert column in said[0]
+            assert len(sandbox.stored("lake")) == 4
+
+    run(main())
+
+
+def test_an_event_that_the_pipeline_drops_is_not_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        monkeypatch.setattr(verify, "PATIENCE", 0.2)
+        monkeypatch.setattr(verify, "ASK_AGAIN", 0.05)
+        async with Sandbox.open([LAKE]) as sandbox:
+            with pytest.raises(Unverified, match="found 0 events within"):
+                # Without the dataset's timestamp key the event is accepted and lost.
+                await Obsrv(url=sandbox.url, dataset="lake").verify(lambda text: None)
+            assert len(sandbox.accepted) == 1
+
+    run(main())
+
+
+def test_a_token_that_may_not_query_is_named_with_the_way_out() -> None:
+    key = Key.make()
+    ingest, general = (key.token({"roles": [role], "exp": 2**33}) for role in ("ingestor", "viewer"))
+
+    async def main() -> None:
+        async with Sandbox.open([LAKE], rbac=Rbac(key=key)) as sandbox:
+            sink = Obsrv(url=sandbox.url, dataset="lake", time_key="ets", token=Secret(ingest))
+            with pytest.raises(Unverified, match="query_token"):
+                await sink.verify(lambda text: None)
+            allowed = replace(sink, query_token=Secret(general))
+            assert "1 event" in await allowed.verify(lambda text: None)
 
     run(main())

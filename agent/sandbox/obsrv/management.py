@@ -15,7 +15,11 @@ from agent.sandbox.obsrv.datasets import CREATED, DAY, Dataset
 from agent.sandbox.obsrv.state import State
 from agent.sandbox.obsrv.tokens import GENERAL, DeniedError
 
-_COUNT = re.compile(r"\s*select\s+count\(\*\)(?:\s+as\s+(\w+))?\s+from\s+\"?([\w.-]+)\"?\s*;?\s*", re.IGNORECASE)
+_COUNT = re.compile(
+    r"\s*select\s+count\(\*\)(?:\s+as\s+(\w+))?\s+from\s+\"?([\w.-]+)\"?"
+    r"(?:\s+where\s+\"([^\"]+)\"\s*=\s*'([^']*)')?\s*;?\s*",
+    re.IGNORECASE,
+)
 _DEDUP = {"dedup_period": 7 * DAY}
 
 
@@ -146,9 +150,12 @@ def _query(state: State, key: str, body: Mapping[str, Any], msgid: str | None) -
         return answers.failure(404, "DATASET_NOT_FOUND", text, msgid, api=api)
     match = _COUNT.fullmatch(str(body["query"]))
     if match is None:
-        text = "the sandbox answers SELECT COUNT(*) alone"
+        text = "the sandbox answers SELECT COUNT(*), with one column's value at most"
         return answers.failure(400, "DATA_OUT_INVALID_INPUT", text, msgid, api=api)
-    return answers.success(api, msgid, [{match[1] or "EXPR$0": len(state.ledger.stored(dataset.id))}])
+    column, value = match[3], match[4]
+    rows = state.ledger.stored(dataset.id)
+    count = len(rows) if column is None else sum(row.event.get(column) == value for row in rows)
+    return answers.success(api, msgid, [{match[1] or "EXPR$0": count}])
 
 
 def _metrics(state: State) -> str:

@@ -8,19 +8,19 @@ event, an id within the event has to do the same.
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
+from secrets import token_hex
 from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
-from agent.aside import aside
 from agent.errors import AuthExpired, BadPayload, Retryable, TooLarge, Unfit
-from agent.http import Client, HttpOptions, open_client, option_problems, url_problems
+from agent.http import Answer, Client, Credential, HttpOptions, open_client, option_problems, url_problems
 from agent.ports import Limits, Parcel, Send
-from agent.record import Run, record_id
+from agent.record import Run, batch_id, record_id
 from agent.schema import Duration, Secret, option
 from agent.sinks.obsrv.answers import verdict
 from agent.sinks.obsrv.integers import exact_integers
@@ -36,6 +36,7 @@ from agent.sinks.obsrv.shapes import (
     time_of,
     with_missing,
 )
+from agent.sinks.obsrv.verify import found, marked_run
 
 _compressor: Callable[..., Any]
 
@@ -65,6 +66,9 @@ class Obsrv(HttpOptions):
     dataset: str = option("Id of the dataset, as it is there.", example="fleet-telemetry")
     token: Secret | None = option(
         "JWT with a role that may ingest.", None, default_text="none is sent", example="credential:obsrv"
+    )
+    query_token: Secret | None = option(
+        "JWT that may query, for verify-delivery.", None, default_text="token", example="credential:obsrv-query"
     )
     shape: Literal["record", "payload", "flat"] = option(
         "What an event is: the `record` as it is; its `payload` (the fields) alone; or all of it `flat` in one object, "
@@ -165,23 +169,44 @@ class Obsrv(HttpOptions):
         packer = _compressor(1, zlib.DEFLATED, GZIP)
         return b"".join((packer.compress(before), packer.compress(data), packer.compress(after), packer.flush()))
 
+    async def verify(self, say: Callable[[str], None]) -> str:
+        """Send one marked event and ask for it (`verify-delivery`). Raises Unverified or a DeliveryError."""
+        mark, now_ms = f"telemetry-agent-{token_hex(8)}", time.time_ns() // 1_000_000
+        run = marked_run(mark, now_ms)
+        data = self.encode(run)
+        column, value = ("verify", mark) if self.shape == "payload" else ("source", f"verify.{mark}")
+        if self.id_key:
+            column, value = self.id_key, record_id(run.segment_id, run.first)
+        name = batch_id(run.segment_id, run.first, 1, zlib.crc32(data))
+        async with self.open() as send:
+            await send(Parcel(name, self.pack(name, now_ms, data), 1))
+        say(f"Obsrv took an event with {column} = {value}")
+        token = await Credential(self.query_token or self.token, "token", of=self.kind, within=self.timeout).read()
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        async with open_client(self, keepalive=KEEPALIVE) as client:
+
+            async def ask(datasource: str, body: bytes) -> Answer:
+                url = f"{self.url.rstrip('/')}/v2/data/query/{quote(datasource, safe='')}"
+                return await client.post(url, body, headers, hide=[token])
+
+            return await found(self.dataset.strip(), column, value, ask, say)
+
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Send]:
         """Keep connections to Obsrv, and the token."""
         target = f"{self.url.rstrip('/')}/v2/data/in/{quote(self.dataset.strip(), safe='')}"
         headers = {"Content-Type": "application/json"} | ({"Content-Encoding": "gzip"} if self.gzip else {})
         async with open_client(self, keepalive=KEEPALIVE) as client:
-            token: str | None = None  # to be read before the next request
+            token = Credential(self.token, "token", of=self.kind, within=self.timeout)
 
             async def send(parcel: Parcel) -> None:
-                nonlocal token
-                if token is None:
-                    token = await self._read_token()
+                shown = await token.read()
                 try:
-                    await self._post(client, target, parcel.body, headers, token)
+                    await self._post(client, target, parcel.body, headers, shown)
                 except AuthExpired:
-                    token = None
-                    raise
+                    if not await token.renewed(shown):
+                        raise
+                    await self._post(client, target, parcel.body, headers, await token.read())
 
             yield send
 
@@ -198,18 +223,6 @@ class Obsrv(HttpOptions):
             raise
         if refused := verdict(answer.status, answer.body, answer.retry_after):
             raise refused
-
-    async def _read_token(self) -> str:
-        """The token as it is now; the file may have been written anew."""
-        if not self.token:
-            return ""
-        try:
-            token = await aside(partial(self.token.reveal, fresh=True), kind=self.token, within=self.timeout)
-        except (OSError, ValueError) as error:
-            raise AuthExpired(f"the token cannot be read: {type(error).__name__}") from error
-        if not token or not token.isascii() or not token.isprintable() or " " in token:
-            raise AuthExpired("the token is empty or holds what no token can")
-        return token
 
     def _events(self, run: Run) -> list[bytes]:
         """Each record in the sink's shape. Raises Unfit."""

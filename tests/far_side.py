@@ -109,6 +109,9 @@ class FarSide:
 async def listening(
     serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]],
     tls: ssl.SSLContext | None = None,
+    *,
+    address: str = "127.0.0.1",
+    port: int = 0,
 ) -> AsyncIterator[int]:
     """A server on a port of its own, whose connections end with it."""
     tasks: set[asyncio.Task[None]] = set()
@@ -122,7 +125,7 @@ async def listening(
         except asyncio.CancelledError:
             writer.transport.abort()
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
+    server = await asyncio.start_server(accept, address, port, ssl=tls)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
@@ -134,11 +137,18 @@ async def listening(
 
 
 @asynccontextmanager
-async def far_side(*script: Act, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> AsyncIterator[FarSide]:
-    """A far side with a script."""
+async def far_side(
+    *script: Act,
+    tls: ssl.SSLContext | None = None,
+    host: str | None = None,
+    address: str = "127.0.0.1",
+    port: int = 0,
+) -> AsyncIterator[FarSide]:
+    """A far side with a script, listening at `address`, called `host` in its URL."""
     side = FarSide(list(script))
-    async with listening(side.serve, tls) as port:
-        side.url = f"{'https' if tls else 'http'}://{host}:{port}"
+    name = host or (f"[{address}]" if ":" in address else address)
+    async with listening(side.serve, tls, address=address, port=port) as port:
+        side.url = f"{'https' if tls else 'http'}://{name}:{port}"
         yield side
 
 

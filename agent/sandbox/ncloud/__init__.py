@@ -1,0 +1,8 @@
+"""A stand-in for NAVER's API gateway with Cloud Insight behind it: `Sandbox.open` here, `process.start` as a process."""
+
+from agent.sandbox.ncloud.gateway import Key
+from agent.sandbox.ncloud.schemas import Schema
+from agent.sandbox.ncloud.server import Sandbox
+from agent.sandbox.ncloud.settings import Settings
+
+__all__ = ["Key", "Sandbox", "Schema", "Settings"]
