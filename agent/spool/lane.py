@@ -15,7 +15,7 @@ import asyncio
 import threading
 from bisect import bisect_right
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -23,7 +23,7 @@ import structlog
 from agent.record import Run
 from agent.spool.clock import Clock
 from agent.spool.ledger import State
-from agent.spool.reading import read_run
+from agent.spool.reading import NotYet, Stretch, read_run
 from agent.spool.segment import Segment
 
 log = structlog.get_logger()
@@ -31,11 +31,13 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Records that cannot be read any more, and why: evicted or damaged."""
+    """Records that are not to be had, and why: evicted, damaged, or (as delivery finds) expired."""
 
     first: int
     count: int
     state: State
+    oldest_ms: int = 0  # when they were taken in; 0 where they are gone, and nobody knows
+    newest_ms: int = 0
 
 
 class Lane:
@@ -109,10 +111,13 @@ class Lane:
         if at >= self.head:
             return None
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.pool, self.read_now, at, records, size, aged_before)
+        got = await loop.run_in_executor(self.pool, self.read_now, at, records, size, aged_before)
+        return None if isinstance(got, NotYet) else got
 
-    def read_now(self, at: int, records: int, size: int, aged_before: int = 0) -> Run | Gap | None:
-        """The same, blocking."""
+    def read_now(
+        self, at: int, records: int, size: int, aged_before: int = 0, stretch: Stretch | None = None
+    ) -> Run | Gap | NotYet | None:
+        """The same, blocking; within `stretch`, and NotYet where that holds back what there is."""
         head, segments = self.head, self.segments
         if at >= head:
             return None
@@ -121,11 +126,13 @@ class Lane:
         limit = min(head, following)
         if place >= 0:
             try:
-                found = read_run(segments[place], at, limit, records, size, self._clock, aged_before)
+                found = read_run(segments[place], at, limit, records, size, self._clock, aged_before, stretch)
             except FileNotFoundError:
                 found = limit  # evicted this moment, or deleted behind our back
             if isinstance(found, Run):
                 return found
+            if isinstance(found, NotYet):
+                return found if limit == head else replace(found, grows=False)
             limit = min(found, limit)
         if at < self.evicted:
             return Gap(at, min(limit, self.evicted) - at, State.EVICTED)
@@ -135,6 +142,18 @@ class Lane:
     def age(self, run: Run) -> float | None:
         """Seconds since the newest record of a run arrived; None where no clock can tell."""
         return None if run.ageless else (self._clock.now() - run.newest_ms) / 1000
+
+    def now(self) -> int:
+        """The wall clock, as the ages of records are reckoned by it, milliseconds since the epoch."""
+        return self._clock.now()
+
+    def steady(self, wall_ms: int) -> int:
+        """A time of a run, on a clock that nobody sets: it stays right when the wall clock is set later on."""
+        return wall_ms - self._clock.distance()
+
+    def wall(self, steady_ms: int) -> int:
+        """The same moment by the wall clock as it goes now."""
+        return steady_ms + self._clock.distance()
 
     def bytes_between(self, start: int, end: int) -> int:
         """About how many bytes the records from `start` to `end` take on disk."""

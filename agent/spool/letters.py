@@ -3,27 +3,59 @@ The files that dead letters end in: `dead-letters/<first sequence number>.ndjson
 
 Every line has a sequence number, so that a missing one shows, and the index it had in the dead lane, so
 that none is written twice. `counts` beside them says which numbers are to be there and how many letters
-of each sink had to be dropped.
+of each sink were taken out of files that are gone.
+
+A letter is taken out where it stands, by one byte (agent.spool.lines); `tidy` then makes room. The files
+alone say what became of their letters, until the oldest is deleted: then one write of `counts` says it.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import orjson
 import structlog
 
+from agent.spool import lines as texts
+from agent.spool.inventory import counted
+from agent.spool.lines import MARK_AT, MARKS, Books, Fate, Letter, files, parsed, sink_of
 from agent.spool.mark import Mark, sync_directory
 
 log = structlog.get_logger()
 
 LARGEST_FILE = 4 << 20
 REMEMBERED = 4096  # letters whose second copy, from a retry after a crash, is left out
+READ_BYTES = 256 << 10  # of a file at once; parsed they take a few times that
+
+
+class Place(NamedTuple):
+    """Where to go on reading."""
+
+    file: str = ""
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A letter in its file."""
+
+    file: str
+    offset: int
+    seq: int
+    letter: Letter
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some letters, all of one file."""
+
+    letters: list[Standing]
+    following: Place
+    untidy: bool  # some that were taken out still take their room
 
 
 class Letters:
@@ -38,7 +70,7 @@ class Letters:
         self._sync = sync
         self._now = now
         self._mark = Mark(directory / "counts")
-        self.dropped: Counter[str] = Counter()
+        self._books = Books()  # of what was in files that are gone
         self._first = 0  # the lowest number that is kept
         self._next = 0
         self._at = 0  # the dead lane is done up to here
@@ -53,9 +85,11 @@ class Letters:
             if self._mark.load() and self._mark.value is not None:
                 value = self._mark.value
                 self._first, self._next, self._at = int(value["first"]), int(value["next"]), int(value["at"])
-                self.dropped = Counter({str(sink): int(count) for sink, count in value["dropped"].items()})
+                self._books = counted(value)
         except FileNotFoundError:
             pass
+        for left_over in self._directory.glob("*.new"):
+            left_over.unlink()
         paths = files(self._directory)
         if paths:
             self._path = paths[-1]
@@ -66,14 +100,14 @@ class Letters:
             self._size = whole
             self._born = self._path.stat().st_mtime
             damaged = 0
-            for line in data[:whole].splitlines()[-REMEMBERED:]:
-                letter = kept(line)
-                if letter is None:
+            for text in data[:whole].splitlines()[-REMEMBERED:]:
+                line = texts.read(text)
+                if line is None:
                     damaged += 1
                     continue
-                self._next = max(self._next, letter["seq"] + 1)
-                self._at = max(self._at, letter["at"] + 1)
-                key = _key(letter)
+                self._next = max(self._next, line.last + 1)
+                self._at = max(self._at, line.at + 1)
+                key = _key(line.letter)
                 self._remember([key] if key is not None else [])
             if damaged:
                 log.error("dead letters are damaged, their lines stay as they are", file=str(self._path), lines=damaged)
@@ -105,13 +139,122 @@ class Letters:
         self._directory.mkdir(mode=0o700, exist_ok=True)
         for at, letter in enumerate(letters, first):
             if at >= self._at:
-                self.dropped[str((parsed(letter) or {}).get("sink"))] += 1
+                self.dropped[sink_of(parsed(letter) or {})] += 1
         self._at = max(self._at, first + len(letters))
         self._save()
+
+    def read(self, place: Place) -> Chunk | None:
+        """The letters that are kept from there on, some at a time; None: there are no more."""
+        for path in files(self._directory):
+            if path.stem < place.file or int(path.stem) < self._first:
+                continue
+            start = at = place.offset if path.stem == place.file else 0
+            found: list[Standing] = []
+            untidy = False
+            with path.open("rb") as file:
+                file.seek(start)
+                while at - start < READ_BYTES and (text := file.readline()).endswith(b"\n"):
+                    line = texts.read(text)
+                    if line is not None and line.kept is not None:
+                        found.append(Standing(path.stem, at, line.first, line.kept))
+                    untidy = untidy or (line is not None and line.fate is not None)
+                    at += len(text)
+            if at > start:
+                return Chunk(found, Place(path.stem, at), untidy)
+        return None
+
+    def take_out(self, letters: Iterable[Standing], fate: Fate) -> None:
+        """Be done with these letters: from now on they count as replayed or dropped. Durable on return."""
+        by_file: dict[str, list[Standing]] = {}
+        for one in letters:
+            by_file.setdefault(one.file, []).append(one)
+        for name, some in by_file.items():
+            if int(name) >= self._first:
+                self._mark_lines(self._directory / f"{name}.ndjson", some, fate)
+            elif fate != "dropped":
+                # Its file went meanwhile, for room or age: it is booked as dropped, but that is not what it met.
+                for one in some:
+                    self.dropped[sink_of(one.letter)] -= 1
+                    self._books.of(fate)[sink_of(one.letter)] += 1
+                self._save()
+
+    def tidy(self, name: str) -> None:
+        """Make room of what was taken out of that file; the file goes where it is the oldest and nothing is left."""
+        path = self._directory / f"{name}.ndjson"
+        if int(name) >= self._first:
+            data = path.read_bytes()
+            shorter = texts.rewritten(data)
+            if len(shorter) < len(data):
+                self._replace(path, shorter)
+        self._fold()
+
+    @property
+    def next(self) -> int:
+        """The number that the next letter gets."""
+        return self._next
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """How many letters of each sink were dropped with the files that are gone."""
+        return self._books.dropped
 
     def close(self) -> None:
         """Give the descriptors back."""
         self._mark.close()
+
+    def _mark_lines(self, path: Path, letters: Sequence[Standing], fate: Fate) -> None:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            for one in letters:
+                head = b'{"seq":%d,' % one.seq
+                if os.pread(fd, len(head), one.offset) != head:
+                    raise OSError(f"{path}: letter {one.seq} no longer stands where it was read")
+                os.pwrite(fd, MARKS[fate], one.offset + MARK_AT)
+            if self._sync:
+                os.fdatasync(fd)
+        finally:
+            os.close(fd)
+
+    def _replace(self, path: Path, data: bytes) -> None:
+        born = path.stat()
+        new = path.with_suffix(".new")
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            if os.write(fd, data) != len(data):
+                raise OSError(f"{new}: short write")
+            os.utime(fd, ns=(born.st_atime_ns, born.st_mtime_ns))  # how old its letters are goes by this
+            os.fsync(fd)  # whatever the durability: the name is not to stand for less than what it stood for
+        except OSError:
+            new.unlink()
+            raise
+        finally:
+            os.close(fd)
+        new.rename(path)
+        if self._sync:
+            sync_directory(self._directory)
+        if path == self._path:
+            self._size = len(data)
+
+    def _fold(self) -> None:
+        """The oldest files go that no letter is left in, and no line that is damaged or missing."""
+        while paths := files(self._directory):
+            path = paths[0]
+            following = int(paths[1].stem) if len(paths) > 1 else self._next
+            with path.open("rb") as lines:
+                gone = texts.emptied(lines, int(path.stem), following)
+            if gone is None:
+                return
+            self._part_with(path, following, gone)
+
+    def _part_with(self, path: Path, following: int, gone: Books) -> None:
+        """Delete the oldest file; what became of its letters is booked before it goes."""
+        if int(path.stem) >= self._first:
+            self._first = following
+            self._books.add(gone)
+            self._save()  # before the file goes: a crash in between leaves it to be deleted, counted
+        path.unlink()
+        if path == self._path:
+            self._path = None
 
     def _keep(self, lines: list[bytes], keys: Sequence[tuple[str, str]], done: int) -> None:
         """Lines become durable; the dead lane is done up to `done` then."""
@@ -156,19 +299,25 @@ class Letters:
             left_over = int(path.stem) < self._first
             if not (over or stale or left_over):
                 return
-            if not left_over:
-                kept = [other for other in paths if other > path]
-                self._first = int(kept[0].stem) if kept else self._next
-                for line in path.read_bytes().splitlines():
-                    self.dropped[str((parsed(line) or {}).get("sink"))] += 1
-                self._save()  # before the file goes: a crash in between leaves it to be deleted, counted
-            path.unlink()
+            kept = [other for other in paths if other > path]
+            gone = Books()
+            for text in () if left_over else path.read_bytes().splitlines():
+                line = texts.read(text)
+                if line is None or line.kept is not None:
+                    gone.dropped[sink_of(parsed(text) or {})] += 1
+                else:
+                    gone.add(line.taken_out())
+            self._part_with(path, int(kept[0].stem) if kept else self._next, gone)
             total -= sizes[path].st_size
-            if path == self._path:
-                self._path = None
 
     def _save(self) -> None:
-        value = {"first": self._first, "next": self._next, "at": self._at, "dropped": dict(self.dropped)}
+        value = {
+            "first": self._first,
+            "next": self._next,
+            "at": self._at,
+            "dropped": dict(+self._books.dropped),
+            "replayed": dict(self._books.replayed),
+        }
         self._mark.write(value, sync=self._sync)
 
     def _remember(self, keys: Sequence[tuple[str, str]]) -> None:
@@ -177,73 +326,7 @@ class Letters:
             del self._seen[next(iter(self._seen))]
 
 
-def _key(letter: dict[str, Any] | None) -> tuple[str, str] | None:
+def _key(letter: Letter | None) -> tuple[str, str] | None:
     if letter is None or letter.get("id") is None:
         return None
     return str(letter["id"]), str(letter.get("sink"))
-
-
-def files(directory: Path) -> list[Path]:
-    """The files of letters, oldest first."""
-    return sorted(path for path in directory.glob("*.ndjson") if path.stem.isdigit())
-
-
-@dataclass(slots=True)
-class Found:
-    """What stands in the directory, for whoever only looks."""
-
-    letters: list[dict[str, Any]] = field(default_factory=list)
-    dropped: Counter[str] = field(default_factory=Counter)
-    at: int = 0  # the dead lane is done up to here
-    gaps: list[str] = field(default_factory=list)
-
-
-def look(directory: Path) -> Found:
-    """Read everything and change nothing."""
-    out = Found()
-    first, following = 0, 0
-    mark = Mark(directory / "counts")
-    try:
-        if mark.load() and mark.value is not None:
-            first, following, out.at = int(mark.value["first"]), int(mark.value["next"]), int(mark.value["at"])
-            out.dropped = Counter(mark.value["dropped"])
-        else:
-            out.gaps.append("counts: damaged")
-    except FileNotFoundError:
-        pass
-    expected = first
-    for path in files(directory):
-        damaged = 0
-        for line in path.read_bytes().splitlines():
-            letter = kept(line)
-            if letter is None:
-                damaged += 1
-                continue
-            if letter["seq"] < first:
-                continue
-            if letter["seq"] > expected:
-                out.gaps.append(f"{path.name}: letters {expected} to {letter['seq'] - 1} are gone")
-            expected = letter["seq"] + 1
-            out.at = max(out.at, letter["at"] + 1)
-            out.letters.append(letter)
-        if damaged:
-            out.gaps.append(f"{path.name}: damaged lines: {damaged}")
-    if expected < following:
-        out.gaps.append(f"letters {expected} to {following - 1} are gone")
-    return out
-
-
-def parsed(line: bytes) -> dict[str, Any] | None:
-    """A letter as it stands in the dead lane; None where it is none."""
-    try:
-        value = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def kept(line: bytes) -> dict[str, Any] | None:
-    """A line of a file as a letter; None where it is damaged."""
-    letter = parsed(line)
-    sound = letter is not None and isinstance(letter.get("seq"), int) and isinstance(letter.get("at"), int)
-    return letter if sound else None

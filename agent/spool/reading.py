@@ -7,11 +7,12 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
 from agent.record import Run
-from agent.spool.clock import Clock
+from agent.spool.clock import STEP_MS, Clock
 from agent.spool.frame import Header, is_whole, lengths_of
 from agent.spool.scan import Window, payload, walk
 from agent.spool.segment import Segment
@@ -27,14 +28,52 @@ def opened(path: Path) -> Iterator[int]:
         os.close(fd)
 
 
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """
+    Reads that keep to stretches of wall-clock time, by when records were taken in: one read, one stretch.
+
+    The bounds are multiples of `length_ms` since 1970. `patient`: what does not fill a read is held
+    back until its stretch has been over for `delay_ms`.
+    """
+
+    length_ms: int
+    delay_ms: int = 0
+    patient: bool = True
+
+    def left_ms(self, taken_in_ms: int, now_ms: int) -> int:
+        """
+        How long to hold back what was taken in then; 0: not at all.
+
+        A clock that was set back makes times lie ahead of it. What lies further ahead than this stretch
+        is not waited for: nobody knows when its time would come.
+        """
+        over = (taken_in_ms // self.length_ms + 1) * self.length_ms + self.delay_ms
+        left = over - now_ms
+        return left if 0 < left <= self.length_ms + self.delay_ms + STEP_MS else 0
+
+
+@dataclass(frozen=True, slots=True)
+class NotYet:
+    """Records that are held back: their stretch is not over."""
+
+    first: int
+    end: int  # the index after the last of them
+    oldest_ms: int
+    seconds: float  # until it is over
+    room: int  # bytes that could still be read with them
+    grows: bool  # what comes next may belong to them
+
+
 class _Ages:
     """When the frames of one read were taken in, by corrected clocks."""
 
-    def __init__(self, clock: Clock, aged_before: int) -> None:
+    def __init__(self, clock: Clock, aged_before: int, stretch: Stretch | None) -> None:
         self._clock = clock
         self._aged_before = aged_before
+        self._stretch = stretch
         self._known: dict[tuple[bytes, int, int], tuple[int, bool]] = {}
-        self._first: tuple[int, bool, bool] | None = None
+        self._first: tuple[int, bool, bool, int] | None = None
         self.oldest = self.newest = 0
         self.offset, self.ageless = 0, False
 
@@ -46,7 +85,8 @@ class _Ages:
             correction = self._known[key] = self._clock.correction(header)
         offset, dated = correction
         oldest, newest = header.oldest_ms + offset, header.newest_ms + offset
-        sort = (offset, dated, dated and newest < self._aged_before)
+        stretch = 0 if self._stretch is None else newest // self._stretch.length_ms
+        sort = (offset, dated, dated and newest < self._aged_before, stretch)
         if self._first is None:
             self._first = sort
             self.offset, self.ageless = offset, not dated
@@ -56,19 +96,33 @@ class _Ages:
         self.oldest, self.newest = min(self.oldest, oldest), max(self.newest, newest)
         return False
 
+    def left_ms(self) -> int:
+        """How long they are to be held back."""
+        if self._stretch is None or not self._stretch.patient or self.ageless or self.newest < self._aged_before:
+            return 0
+        return self._stretch.left_ms(self.newest, self._clock.now())
+
 
 def read_run(
-    segment: Segment, at: int, limit: int, records: int, size: int, clock: Clock, aged_before: int = 0
-) -> Run | int:
+    segment: Segment,
+    at: int,
+    limit: int,
+    records: int,
+    size: int,
+    clock: Clock,
+    aged_before: int = 0,
+    stretch: Stretch | None = None,
+) -> Run | NotYet | int:
     """
     Records from `at` on and below `limit`; or, where `at` is lost, the index at which they go on.
 
     Every frame is checked as it is read. A run ends before damage, so the loss shows at the next read.
+    NotYet where `stretch` holds them back.
     """
     lengths: array[int] = array("I")
     bodies: list[memoryview] = []
-    ages = _Ages(clock, aged_before)
-    expected, left = at, size
+    ages = _Ages(clock, aged_before, stretch)
+    expected, left, is_full = at, size, False
     with opened(segment.path) as fd:
         stop = segment.size
         window = Window(fd, stop)
@@ -94,7 +148,8 @@ def read_run(
             count = _fitting(found, records - len(lengths), room, len(body))
             if not bodies:
                 count = max(count, 1)
-            if not count or ages.mixes(header):
+            is_full = not count
+            if is_full or ages.mixes(header):
                 segment.expect(expected, offset)
                 break
             if count < len(found):
@@ -104,14 +159,17 @@ def read_run(
             lengths.extend(found)
             expected += count
             left = room - len(body)
+            is_full = expected < header.end or len(lengths) >= records or left <= 0
             if expected < header.end:
                 segment.expect(expected, offset)
                 break
-            if len(lengths) >= records or left <= 0:
+            if is_full:
                 segment.expect(expected, offset + header.size)
                 break
     if not bodies:
         return limit
+    if not is_full and (wait := ages.left_ms()):
+        return NotYet(at, expected, ages.oldest, wait / 1000, left - 1, grows=expected >= limit)
     return Run(segment.id, at, b",".join(bodies), lengths, ages.oldest, ages.newest, ages.offset, ages.ageless)
 
 

@@ -79,7 +79,7 @@ def _aggregations(name: str, given: object, *, metric: bool) -> Mapping[str, Seq
     if not metric or not isinstance(given, dict) or not set(given) <= set(INTERVALS):
         raise SchemaError(f"{name}: aggregations are a metric's, by {', '.join(INTERVALS)}")
     for functions in given.values():
-        if not isinstance(functions, list) or not set(functions) <= set(FUNCTIONS):
+        if not isinstance(functions, list) or not all(item in FUNCTIONS for item in functions):
             raise SchemaError(f"{name}: aggregations out of {', '.join(FUNCTIONS)}")
     return given
 
