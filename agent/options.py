@@ -28,7 +28,11 @@ class Selection:
     """
 
     select: OneOrMore = option(
-        "Sources this sink wants: globs such as `host.*`.", ("*",), example=["host.*", "mqtt.plant"]
+        "Sources this sink wants: globs such as `host.*`. Unless given: what the plugin is made for, as a rule "
+        "everything (`rackspace`: `event.*`).",
+        ("*",),
+        default_text="everything, or what the plugin is made for",
+        example=["host.*", "mqtt.plant"],
     )
     exclude: OneOrMore = option("Sources it does not want, out of the selected ones.", (), example=["host.processes"])
     where: dict[str, OneOrMore] = option(
@@ -77,7 +81,7 @@ class DeliveryOptions:
     max_age: Duration | None = option(
         "Records that wait longer are dropped and counted as expired.",
         None,
-        default_text="that of [spool]",
+        default_text="the plugin's or that of [spool], whichever is less",
         low=1.0,
         example="24h",
     )
@@ -100,7 +104,8 @@ class DeliveryOptions:
         example="512KiB",
     )
     linger: Duration | None = option(
-        "How long to wait for a batch to fill; after a quiet time the first goes at once.",
+        "How long to wait for a batch to fill; after a quiet time the first goes at once. Of no effect on a sink "
+        "that sends by the minute.",
         None,
         default_text="the plugin's",
         high=3600.0,
@@ -123,7 +128,15 @@ class DeliveryOptions:
             bytes=limits.bytes if self.batch_bytes is None else self.batch_bytes,
             in_flight=limits.in_flight if self.in_flight is None else self.in_flight,
             linger=limits.linger if self.linger is None else self.linger,
+            window=limits.window,
+            max_age=limits.max_age if self.max_age is None else self.max_age,
         )
+
+    def longest_wait(self, limits: Limits, spool: float) -> float:
+        """Seconds after which a record is expired: as the operator says, else as the plugin or [spool] has it."""
+        if self.max_age is not None:
+            return self.max_age
+        return spool if limits.max_age is None else min(limits.max_age, spool)
 
 
 def _any(globs: tuple[str, ...], text: str) -> bool:

@@ -45,6 +45,7 @@ class Stream:
         default_factory=dict
     )  # the topic's own; intake adds the agent's and the collector's
     parse: Parse | None = None
+    never: str = ""  # a lane these records must not go to
     # What intake works out at first sight, and again after a reload (`epoch`).
     epoch: int = -1
     middle: bytes = b""
@@ -71,6 +72,12 @@ class Emission(NamedTuple):
 def middle(source: str, tags: Mapping[str, str]) -> bytes:
     """What stands in a record between its time and its fields."""
     return b',"source":%b,"tags":%b,"fields":' % (orjson.dumps(source), orjson.dumps(dict(tags)))
+
+
+def source_and_tags(middle: bytes) -> tuple[str, dict[str, str]]:
+    """What a middle was made of."""
+    read = orjson.loads(b"{%bnull}" % middle[1:])
+    return read["source"], read["tags"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ COMMANDS = {
     "once": "agent.cli.once:once",
     "plugins": "agent.cli.plugins:plugins",
     "spool": "agent.cli.spool:app",
+    "verify-delivery": "agent.cli.verify:verify_delivery",
 }
 
 _CLICK_USAGE = 2  # how typer ends when the command line is wrong

@@ -47,14 +47,12 @@ def _print(report: Report) -> None:
             for cursor in report.cursors
         ],
     )
-    if report.dead_letters or report.dead_dropped:
+    letters = report.dead_letters, report.dead_dropped, report.dead_replayed
+    if any(letters):
         print()
         states.print_table(
-            ("dead letters of", "kept", "dropped"),
-            [
-                (sink, report.dead_letters.get(sink, 0), report.dead_dropped.get(sink, 0))
-                for sink in sorted({*report.dead_letters, *report.dead_dropped})
-            ],
+            ("dead letters of", "kept", "dropped", "replayed"),
+            [(sink, *(counts.get(sink, 0) for counts in letters)) for sink in sorted(set().union(*letters))],
         )
     print()
     for finding in report.findings:
@@ -71,6 +69,7 @@ def _plain(report: Report) -> dict[str, Any]:
         "cursors": [_cursor(cursor) for cursor in report.cursors],
         "dead_letters": report.dead_letters,
         "dead_dropped": report.dead_dropped,
+        "dead_replayed": report.dead_replayed,
         "findings": [asdict(finding) for finding in report.findings],
     }
 

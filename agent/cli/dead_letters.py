@@ -1,25 +1,24 @@
-"""`dead-letters`: what was refused for good, and why."""
+"""`dead-letters`: what was refused for good, and why; and what is to become of it (agent.cli.replay)."""
 
 from __future__ import annotations
 
 import base64
 import json
 import sys
-from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
 import typer
 
 from agent.cli import state as states
+from agent.cli.letters import found
+from agent.cli.replay import drop, replay
 from agent.service.exits import Exit
-from agent.spool import dead, letters, recovery
+from agent.spool.lines import Letter, identity
 
-app = typer.Typer(no_args_is_help=True, help="Look at what was refused for good.")
+app = typer.Typer(no_args_is_help=True, help="What was refused for good: look at it, try it again, drop it.")
 
-Letter = dict[str, Any]
 Sink = Annotated[str | None, typer.Option(help="Only of this sink; `intake`: what never became a record.")]
 
 REASON_WIDTH = 70  # of a line in the list, on a terminal
@@ -28,7 +27,11 @@ BINARY_SHOWN = 256  # bytes of a payload that is no text, unless all of it is as
 
 @app.callback()
 def about() -> None:
-    """Look at what was refused for good, and why. Nothing is changed, and no lock is needed."""
+    """
+    Look at what was refused for good and why, give it back to the sink that refused it, or drop it.
+
+    Looking changes nothing. The rest goes through the running agent, or takes its lock where none runs.
+    """
 
 
 @app.command("list")
@@ -36,14 +39,14 @@ def show_all(
     state: states.State = None, config: states.Config = None, sink: Sink = None, as_json: states.AsJson = False
 ) -> None:
     """List dead letters, the oldest first."""
-    found = list(_found(states.opened(state, config), sink))
+    letters = list(found(states.opened(state, config), sink))
     if as_json:
-        states.print_json(found)
-    elif not found:
+        states.print_json(letters)
+    elif not letters:
         print("no dead letters")
     else:
         states.print_table(
-            ("id", "when", "sink", "from", "topic", "status", "reason"), [_row(letter) for letter in found]
+            ("id", "when", "sink", "from", "topic", "status", "reason"), [_row(letter) for letter in letters]
         )
 
 
@@ -57,41 +60,18 @@ def show_one(
     as_json: states.AsJson = False,
 ) -> None:
     """Show all of a dead letter, payload and answer included. More than one sink may have refused a record."""
-    found = [letter for letter in _found(states.opened(state, config), sink) if _id(letter) == id]
-    if not found:
+    letters = [letter for letter in found(states.opened(state, config), sink) if identity(letter) == id]
+    if not letters:
         states.fail(f"no dead letter {id}", Exit.USAGE)
     if as_json:
-        states.print_json(found)
+        states.print_json(letters)
         return
-    for letter in found:
+    for letter in letters:
         _print(letter, full=full)
 
 
-def _found(directory: Path, sink: str | None) -> Iterator[Letter]:
-    """Those in the files, then those still on their way there."""
-    kept = letters.look(directory / "dead-letters")
-    for letter in (*kept.letters, *_waiting(directory, kept.at)):
-        if sink is None or letter.get("sink") == sink:
-            yield letter
-
-
-def _waiting(directory: Path, at: int) -> Iterator[Letter]:
-    lane = directory / "lanes" / dead.LANE
-    if not lane.is_dir():
-        return
-    for segment in recovery.lane(lane, lambda *_: None).segments:
-        for header, text in recovery.frames(segment):
-            if text is None or header.end <= at:
-                continue
-            for index, line in enumerate(recovery.records(header, text), header.base):
-                letter = letters.parsed(line)
-                if index >= at and letter is not None:
-                    yield {"at": index, **letter}
-
-
-def _id(letter: Letter) -> str:
-    """The record's, or that of the letter where it never became a record."""
-    return str(letter.get("id") or f"at-{letter['at']}")
+app.command()(replay)
+app.command()(drop)
 
 
 def _when(letter: Letter) -> str:
@@ -104,7 +84,7 @@ def _when(letter: Letter) -> str:
 def _row(letter: Letter) -> tuple[str, ...]:
     reason = str(letter.get("reason", ""))
     return (
-        _id(letter),
+        identity(letter),
         _when(letter),
         str(letter.get("sink", "")),
         str(letter.get("origin", "")),
@@ -126,7 +106,7 @@ def _topic(letter: Letter) -> str:
 
 
 def _print(letter: Letter, *, full: bool) -> None:
-    print(f"{'id':9} {_id(letter)}\n{'when':9} {_when(letter)}")
+    print(f"{'id':9} {identity(letter)}\n{'when':9} {_when(letter)}")
     for name, value in letter.items():
         if name in ("id", "ts", "seq", "at", "payload", "encoding") or value in (None, "", {}):
             continue

@@ -27,6 +27,7 @@ from agent.errors import ConfigError, Problem
 from agent.options import DeliveryOptions, Selection
 from agent.ports import Collector, Sink
 from agent.schema import option, options_of, plain
+from agent.units import format_duration
 
 T = TypeVar("T")
 
@@ -112,10 +113,10 @@ def load(paths: Sequence[Path] = (DEFAULT_PATH,), environ: Mapping[str, str] | N
         for name, kind, (plugin, common) in _members("collectors", (CollectorOptions,), reading)
     }
     sinks = {
-        name: SinkTable(kind, plugin, delivery, selection)
+        name: SinkTable(kind, plugin, delivery, _selected(name, plugin, selection, reading))
         for name, kind, (plugin, delivery, selection) in _members("sinks", (DeliveryOptions, Selection), reading)
     }
-    _check_delivery(sinks, reading)
+    _check_delivery(sinks, spool, reading)
     _check_shared(sinks, reading)
     _check_selections(sinks, collectors, reading)
     if agent is not None:
@@ -220,7 +221,14 @@ def _plugin(role: Role, name: str, table: dict[str, Any], reading: Reading) -> t
     return plugin
 
 
-def _check_delivery(sinks: Mapping[str, SinkTable], reading: Reading) -> None:
+def _selected(name: str, plugin: Sink, selection: Selection, reading: Reading) -> Selection:
+    """The selection; where the table has no `select`, with what the plugin is made for."""
+    if "select" in reading.document.tree["sinks"][name]:
+        return selection
+    return replace(selection, select=tuple(getattr(plugin, "selects", selection.select)))
+
+
+def _check_delivery(sinks: Mapping[str, SinkTable], spool: Spool | None, reading: Reading) -> None:
     """What only the sinks together, or a sink and its plugin, can have wrong."""
     claimed: dict[str, str] = {}
     present = reading.document.tree.get("sinks", {})
@@ -230,6 +238,14 @@ def _check_delivery(sinks: Mapping[str, SinkTable], reading: Reading) -> None:
             pass  # what it can do is not known
         elif table.plugin.limits.records == 1 and (table.delivery.batch_records or 1) > 1:
             reading.bad(("sinks", name, "batch_records"), "this sink, as it is configured, sends one record at a time")
+        elif spool is not None:
+            limits, own = table.plugin.limits, table.delivery.max_age is not None
+            if table.delivery.longest_wait(limits, spool.max_age) < 2 * limits.window:
+                reading.bad(
+                    ("sinks", name, "max_age") if own else ("spool", "max_age"),
+                    f"expected at least {format_duration(2 * limits.window)}, as sinks.{name} sends together what was "
+                    f"taken in within {format_duration(limits.window)}",
+                )
         if was is None:
             continue
         if was in present:
@@ -262,8 +278,9 @@ def _check_selections(
     if not sources or any(table.kind not in own for table in collectors.values()):
         return
     for name, sink in sinks.items():
+        written = reading.document.tree["sinks"][name]
         for key in ("select", "exclude"):
-            for glob in getattr(sink.selection, key):
+            for glob in getattr(sink.selection, key) if key in written else ():
                 literal = re.split(r"[*?[]", glob, maxsplit=1)[0]
                 if not any(literal.startswith(source) or source.startswith(literal) for source in sources):
                     begin = ", ".join(f'"{source}"' for source in sorted(sources))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import structlog
 
+from agent.delivery.notice import Notice, Tell, What
 from agent.delivery.verdict import Standing, Verdict
 from agent.errors import AuthExpired, DeliveryError
 from agent.stats import Part
@@ -20,10 +21,16 @@ SHORT_PAUSE = 30.0  # a throttle that asks for less is the far side's normal bus
 class Episode:
     """The outage a sink is in, if any."""
 
-    def __init__(self, name: str, part: Part, queued: Callable[[], int]) -> None:
+    def __init__(
+        self, name: str, part: Part, queued: Callable[[], int], *, now_ms: Callable[[], int], tell: Tell
+    ) -> None:
         self._name = name
         self._part = part
         self._queued = queued
+        self._now_ms = now_ms  # wall clock, for what others are told
+        self._tell = tell
+        self._since_ms = 0
+        self._reason = ""
         self._standing: Standing = "up"
         self._began = 0.0
         self._said = 0.0
@@ -48,11 +55,13 @@ class Episode:
         reason = describe(outage.error if outage is not None else error)
         needs_person = standing == "refusing" or (outage is not None and outage.operator)
         if self._standing == "up":
-            self._began, self._said = now, now
-        changed = self._standing != standing or (needs_person and not self._operator_told)
-        self._standing = standing
+            self._began, self._said, self._since_ms = now, now, self._now_ms()
+        is_other = self._standing != standing
+        self._standing, self._reason = standing, reason
         self._part.become(standing, reason)
-        if not changed:
+        if is_other:
+            self._notify(standing, reason)
+        if not is_other and not (needs_person and not self._operator_told):
             return
         queued = self._queued()
         self._operator_told = self._operator_told or needs_person
@@ -76,7 +85,22 @@ class Episode:
                 tries=self._tries,
                 queued=self._queued(),
             )
+            self._notify("up", self._reason)
         self._standing, self._tries, self._operator_told, self._bug_told = "up", 0, False, False
+
+    def cannot_open(self, reason: str) -> None:
+        """The sink could not be opened, and is tried again; said once."""
+        if self._part.become("down", f"cannot open: {reason}"):
+            log.warning("sink cannot open", sink=self._name, reason=reason, queued=self._queued())
+            self._since_ms, self._reason = self._now_ms(), self._part.reason
+            self._notify("down", self._reason)
+
+    def opened(self, failures: int) -> None:
+        """It is open after so many tries that failed."""
+        if failures:
+            self._part.become("starting")
+            log.info("sink opened", sink=self._name, tries=failures + 1)
+            self._notify("up", self._reason)
 
     def buried(self, count: int, reason: str, now: float) -> None:
         """Records go to the dead letters; said at most once a minute, with the number since."""
@@ -98,6 +122,19 @@ class Episode:
                 tries=self._tries,
                 queued=self._queued(),
             )
+
+    def _notify(self, what: What, reason: str) -> None:
+        until_ms = self._now_ms() if what == "up" else None
+        self._tell(
+            Notice(
+                sink=self._name,
+                what=what,
+                reason=reason,
+                since_ms=self._since_ms,
+                until_ms=until_ms,
+                records=self._queued(),
+            )
+        )
 
 
 def describe(error: BaseException) -> str:

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from agent.errors import Unfit
 from agent.ports import Sink
 from agent.record import Run, batch_id
+from agent.spool import Gap
 from agent.spool.checksum import crc32
+
+UNNAMED = 0  # the crc of a stretch that gets its name when its turn comes; nothing was sent under it
 
 # How far a record's own time may lie from its frame's and still be the agent's stamp: what a device
 # says itself is not ours to correct.
@@ -41,7 +44,9 @@ class Draft:
     first: int
     count: int
     crc: int
-    oldest_ms: int
+    oldest_ms: int  # when its records were taken in
+    newest_ms: int
+    ageless: bool = False  # those times say nothing about their age
     size: int = 0  # bytes of its data
     body: bytes | None = None  # packed; None: to be made when it is sent
     unfit: Mapping[int, str] | None = None  # the sink can never send these: index in the lane -> reason
@@ -105,6 +110,8 @@ def _plain(
         count=run.count,
         crc=crc,
         oldest_ms=run.oldest_ms,
+        newest_ms=run.newest_ms,
+        ageless=run.ageless,
         size=size,
         body=body,
         unfit=unfit,
@@ -118,6 +125,8 @@ def _broken(run: Run, bug: Exception | None) -> Draft:
         count=run.count,
         crc=crc32(run.body),
         oldest_ms=run.oldest_ms,
+        newest_ms=run.newest_ms,
+        ageless=run.ageless,
         bug=bug,
     )
 
@@ -147,6 +156,26 @@ def around(count: int, named: Collection[int], *, alone: bool = False) -> list[t
         out.append((start, position))
         start = position
     return out
+
+
+def marked(part: Draft | Gap, unfit: Mapping[int, str]) -> Draft | Gap:
+    """The part, with the reasons (index in the lane -> reason) why its sink can never send what is in it."""
+    mine = {index: reason for index, reason in unfit.items() if part.first <= index < part.first + part.count}
+    return replace(part, unfit={**(part.unfit or {}), **mine}) if mine and isinstance(part, Draft) else part
+
+
+def together(segment: int, parts: Sequence[Draft | Gap]) -> Draft:
+    """Adjoining parts for which there are no plans yet, as one without a name."""
+    drafts = [part for part in parts if isinstance(part, Draft)]
+    return Draft(
+        segment=segment,
+        first=parts[0].first,
+        count=sum(part.count for part in parts),
+        crc=UNNAMED,
+        oldest_ms=min((part.oldest_ms for part in drafts), default=0),
+        newest_ms=max((part.newest_ms for part in drafts), default=0),
+        ageless=not drafts or any(part.ageless for part in drafts),
+    )
 
 
 def restamp(run: Run) -> Run:

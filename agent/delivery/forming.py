@@ -1,19 +1,42 @@
-"""When new batches are formed: ahead of the sender by a few, whole ones if they come soon."""
+"""
+When new batches are formed: ahead of the sender by a few, whole ones if they come soon.
+
+As a rule a batch waits for `linger` to fill, the first after a quiet time not at all. A sink with a
+`window` gets what was taken in within one such stretch of time together, once it is over; the read
+itself says so (`NotYet`), by the clocks that reckon the records' ages.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from random import Random
 
 from agent.delivery.batches import Batches
 from agent.delivery.piece import Piece
 from agent.delivery.pulse import Pulse
 from agent.delivery.verdict import Verdict
 from agent.ports import Limits
-from agent.spool import Cursor
+from agent.spool import Cursor, NotYet, Stretch
 
 AHEAD = 4  # batches planned in one save under backlog, beyond those about to be sent
 GLANCE = 0.5  # while a batch fills, its bytes are looked at this often
+# While a window is open: this often in its course.
+WINDOW_GLANCES = 20
+
+# What was taken in just before the end of a window is on disk by then: a part of the window's length.
+SETTLE, LONGEST_SETTLE = 1 / 60, 1.0
+# A thousand agents do not all send as the minute begins.
+PHASE, LONGEST_PHASE = 1 / 4, 15.0
+
+
+def stretch_of(window: float, rng: Random) -> Stretch | None:
+    """How a sink's batches keep to its window, with a delay that is this delivery's own; None: it has no window."""
+    if not window:
+        return None
+    least = min(window * SETTLE, LONGEST_SETTLE)
+    delay = rng.uniform(least, min(window * PHASE, LONGEST_PHASE))
+    return Stretch(max(1, round(window * 1000)), round(delay * 1000))
 
 
 class Forming:
@@ -33,8 +56,11 @@ class Forming:
             while not self._is_hungry(verdict):
                 await self._pulse.wait()
             await self._gather(self._batches.source)
-            admit(await self._batches.form(self._low + AHEAD - verdict.untried()))
+            most = self._low + AHEAD - verdict.untried()
+            admit(await self._batches.form(most, hurry=self.hurry))
             self._formed_at = asyncio.get_running_loop().time()
+            if self._batches.held is not None:
+                await self._hold(self._batches.held)
             await asyncio.sleep(0)
 
     def _is_hungry(self, verdict: Verdict) -> bool:
@@ -48,6 +74,8 @@ class Forming:
             return
         clock = asyncio.get_running_loop().time
         await cursor.lane.wait(cursor.planned_end)
+        if self._limits.window:
+            return
         until = self._formed_at + self._limits.linger
         while not self.hurry and (left := until - clock()) > 0 and not self._batches.is_full(cursor):
             try:
@@ -55,3 +83,26 @@ class Forming:
                     await cursor.lane.wait(cursor.planned_end + self._limits.records - 1)
             except TimeoutError:
                 continue
+
+    async def _hold(self, held: NotYet) -> None:
+        """Wait until the window of these records is over, unless they fill a batch before."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + held.seconds
+        glance = max(GLANCE, self._limits.window / WINDOW_GLANCES) if held.grows else held.seconds
+        while not self.hurry and (left := until - clock()) > 0 and self._is_next(held):
+            try:
+                async with asyncio.timeout(min(left, glance)):
+                    await self._pulse.wait()
+            except TimeoutError:
+                continue
+
+    def _is_next(self, held: NotYet) -> bool:
+        """Whether these are the next records still, and not a whole batch yet."""
+        cursor = self._batches.source
+        head = cursor.lane.head
+        if cursor.planned_end != held.first:
+            return False  # evicted
+        if not held.grows or head <= held.end:
+            return True
+        new = cursor.lane.bytes_between(held.end, head)
+        return head - held.first < self._limits.records and new < held.room

@@ -7,7 +7,19 @@ import time
 
 import orjson
 
-from agent.record import record_id
+from agent.delivery.piece import Piece
+from agent.record import Run, record_id
+
+
+def letters_of(sink: str, piece: Piece, run: Run) -> list[bytes]:
+    """A dead letter for each record of a piece that is refused, or that its sink can never send."""
+    error, unfit = piece.error, piece.unfit or {}
+    reason = "refused" if error is None else error.reason
+    status, answer = (None, "") if error is None or unfit else (error.status, error.answer)
+    return [
+        dead_letter(sink, run.segment_id, index, record, unfit.get(index) or reason, status, answer)
+        for index, record in enumerate(run.records(), run.first)
+    ]
 
 
 def dead_letter(

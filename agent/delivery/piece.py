@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from agent.delivery.form import Draft
 from agent.errors import DeliveryError
 from agent.spool import Cursor, Plan
 
@@ -22,7 +23,10 @@ class Piece:
     cursor: Cursor
     plan: Plan
     rank: int  # which of the sink's cursors: former lanes come before its own
-    oldest_ms: int = 0  # when its oldest record was taken in, once known
+    # When its oldest and its newest record were taken in, once known, in milliseconds on the lane's steady
+    # clock; None where no clock can tell.
+    oldest: int | None = None
+    newest: int | None = None
     size: int = 0  # bytes of its data, once known
     body: bytes | None = None  # packed; None: to be read and packed again
     used: float = 0.0  # when the body was last of use
@@ -38,6 +42,13 @@ class Piece:
     not_before: float = 0.0
     error: DeliveryError | None = None  # the last answer
     alive: bool = True  # its plan is still the sink's to settle
+
+    def learn(self, made_of: Draft) -> None:
+        """Take over what was found when its records were read."""
+        lane = self.cursor.lane
+        self.size = made_of.size
+        self.oldest = None if made_of.ageless else lane.steady(made_of.oldest_ms)
+        self.newest = None if made_of.ageless else lane.steady(made_of.newest_ms)
 
     @property
     def first(self) -> int:

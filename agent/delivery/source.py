@@ -7,13 +7,13 @@ the crc of a batch.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from agent.delivery.form import Draft, restamp
 from agent.delivery.hands import Hands
 from agent.record import Run
-from agent.spool import Cursor, Gap, Lane, State
+from agent.spool import Cursor, Gap, Lane, NotYet, State, Stretch
 
 EVERY_BYTE = 1 << 40  # no limit: a batch that has its name is read whole, whatever its size
 
@@ -25,40 +25,44 @@ async def fetch(
     records: int,
     size: int,
     *,
-    max_age: float | None,
-    booked: Callable[[State, int], None],
+    max_age: float,
+    stretch: Stretch | None,
+    booked: Callable[[Gap], None],
     drafting: Drafting,
     hands: Hands,
-) -> list[Draft]:
+) -> list[Draft] | NotYet:
     """
     Drafts of the next records that no plan covers; none where there are no records.
 
-    What lies before them and is gone or older than `max_age` seconds is booked, and told to `booked`.
-    Expiry takes whole frames: `read_now` does not mix those past the age with others.
+    NotYet where there are some and `stretch` holds them back. What lies before them and is gone or older
+    than `max_age` seconds is booked, and told to `booked`. Expiry takes whole frames: `read_now` does not
+    mix those past the age with others.
     """
     while True:
         at = cursor.planned_end
         most = records if cursor.end is None else min(records, cursor.end - at)
         if most <= 0:
             return []
-        got = await hands.do(_read, cursor.lane, at, most, size, max_age, drafting)
+        got = await hands.do(_read, cursor.lane, at, most, size, max_age, stretch, drafting)
         if cursor.planned_end != at:
             continue  # evicted while we read
-        if isinstance(got, list):
+        if not isinstance(got, Gap):
             return got
-        count = got.count if cursor.end is None else min(got.count, cursor.end - at)
-        cursor.book(count, got.state)
-        booked(got.state, count)
+        gap = got if cursor.end is None else replace(got, count=min(got.count, cursor.end - at))
+        cursor.book(gap.count, gap.state)
+        booked(gap)
 
 
-def _read(lane: Lane, at: int, records: int, size: int, max_age: float | None, drafting: Drafting) -> list[Draft] | Gap:
-    aged_before = 0 if max_age is None else int((time.time() - max_age) * 1000)
-    got = lane.read_now(at, records, size, aged_before)
+def _read(
+    lane: Lane, at: int, records: int, size: int, max_age: float, stretch: Stretch | None, drafting: Drafting
+) -> list[Draft] | Gap | NotYet:
+    aged_before = lane.now() - int(max_age * 1000)
+    got = lane.read_now(at, records, size, aged_before, stretch)
     match got:
         case None:
             return []
         case Run(ageless=False) if got.newest_ms < aged_before:
-            return Gap(at, got.count, State.EXPIRED)
+            return Gap(at, got.count, State.EXPIRED, got.oldest_ms, got.newest_ms)
         case Run():
             return drafting(got)
         case _:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from agent.delivery.piece import Piece
-from agent.errors import AuthExpired, DeliveryError, Rejected, Retryable, Throttled, TooLarge
+from agent.errors import AuthExpired, DeliveryError, Rejected, Retryable, Throttled, TooLarge, Unfit
 from agent.spool import Cursor, State
 from agent.stats import Stats
 
@@ -48,8 +46,8 @@ class Tally:
             self.settled(State.EVICTED, evicted - self._evicted.get(cursor, evicted))
             self._evicted[cursor] = evicted
 
-    def show(self, cursors: list[Cursor], pieces: set[Piece]) -> None:
-        """Keep the gauges on these, both of which change."""
+    def show(self, cursors: list[Cursor], lag: Callable[[], float]) -> None:
+        """Keep the gauges on these cursors, of which some may go, and on how far behind the sink is."""
         name, gauge = self._name, self._stats.gauge
         gauge("agent_sink_queued_records", "Records a sink has not settled.", lambda: queued(cursors), sink=name)
         gauge(
@@ -58,7 +56,7 @@ class Tally:
             lambda: sum(cursor.lane.bytes_between(cursor.position, end_of(cursor)) for cursor in cursors),
             sink=name,
         )
-        gauge("agent_sink_lag_seconds", "Age of the oldest batch not settled.", lambda: lag(pieces), sink=name)
+        gauge("agent_sink_lag_seconds", "Age of the oldest batch not settled, or being gathered.", lag, sink=name)
 
 
 def queued(cursors: Iterable[Cursor]) -> int:
@@ -69,12 +67,6 @@ def queued(cursors: Iterable[Cursor]) -> int:
 def end_of(cursor: Cursor) -> int:
     """The index after the last record that there is for this cursor."""
     return cursor.lane.head if cursor.end is None else cursor.end
-
-
-def lag(pieces: Iterable[Piece]) -> float:
-    """Seconds since the oldest record of these was taken in."""
-    oldest = min((piece.oldest_ms for piece in pieces if piece.oldest_ms), default=None)
-    return 0.0 if oldest is None else max(0.0, time.time() - oldest / 1000)
 
 
 def result_of(error: BaseException | None) -> str:
@@ -94,6 +86,8 @@ def result_of(error: BaseException | None) -> str:
             return "too_large"
         case Rejected():
             return "rejected"
+        case Unfit():
+            return "unfit"
         case DeliveryError():
             return "failed"
         case _:

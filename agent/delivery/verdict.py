@@ -102,6 +102,10 @@ class Verdict:
         """Every piece not settled."""
         return self.pool | self.flying
 
+    def pause(self, now: float) -> float:
+        """Seconds for which the far side has asked to be left alone; 0: it has not."""
+        return max(0.0, self.probe_at - now) if self.outage is not None and self.outage.throttled else 0.0
+
     def untried(self) -> int:
         """How many pieces of new data wait for their first try."""
         return sum(not piece.sent and not piece.isolating for piece in self.pool)

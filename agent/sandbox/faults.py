@@ -34,6 +34,7 @@ class Fault:
     gateway: bool = False  # the answer is a gateway's HTML, not the service's envelope
     retry_after: str | None = None
     delay: float = 0.0  # seconds before it strikes
+    copies: int = 1  # how often it is stored, where it is stored
     # Which requests it meets.
     dataset: str | None = None
     contains: str | None = None  # text anywhere in the body

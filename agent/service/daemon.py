@@ -20,8 +20,10 @@ from agent.errors import AgentError, ConfigError, ListenError
 from agent.service import overview, systemd
 from agent.service.exits import Exit, leaves
 from agent.service.logs import secrets_in, setup_logging
+from agent.service.orders import Orders
 from agent.service.process import Signals, serve
 from agent.service.watchdog import Watchdog
+from agent.status import control
 from agent.supervisor import Running
 
 log = structlog.get_logger()
@@ -151,6 +153,11 @@ async def _beside(running: Running, began: _Began) -> AsyncIterator[None]:
                 raise ListenError(
                     f"status.listen: {config.status.listen} {reason}; choose another, or [status] enabled = false"
                 ) from error
+        try:
+            await stack.enter_async_context(control.serve(config.spool.directory, Orders(running).table))
+        except OSError as error:
+            # Nothing it collects or sends needs this; whoever wants to give it an order is told to stop it first.
+            log.warning("no control socket, orders cannot be given while it runs", reason=str(error))
         tasks = [asyncio.create_task(watchdog.run()), asyncio.create_task(_tell_systemd(running))]
         stack.callback(lambda: [task.cancel() for task in tasks])
         log.info(

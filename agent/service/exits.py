@@ -23,11 +23,13 @@ class Exit(IntEnum):
 
     OK = 0, "done, or stopped as asked"
     USAGE = 64, "the command line is wrong"
+    REFUSED = 65, "dead letters stay: refused again, or never a record"
     UNAVAILABLE = 69, "a far side, or an address to listen on, cannot be had"
     SOFTWARE = 70, "a bug: please report it with the traceback"
     CANNOT_CREATE = 73, "the state directory cannot be made or used"
     INPUT_OUTPUT = 74, "reading or writing failed, or the books do not balance"
     TEMPORARY = 75, "try again later: another agent works in this state directory"
+    UNVERIFIED = 76, "what was sent could not be read back from the far side"
     NO_PERMISSION = 77, "the operating system or a far side refuses this user"
     CONFIG = 78, "the configuration is wrong, or the state directory is of a newer version"
 
@@ -40,6 +42,7 @@ _MEANS: tuple[tuple[type[BaseException], Exit], ...] = (
     (errors.StateRefused, Exit.NO_PERMISSION),
     (errors.StateError, Exit.CANNOT_CREATE),
     (errors.ListenError, Exit.UNAVAILABLE),
+    (errors.Unverified, Exit.UNVERIFIED),
     (errors.AuthExpired, Exit.NO_PERMISSION),
     (errors.DeliveryError, Exit.UNAVAILABLE),
     (PermissionError, Exit.NO_PERMISSION),

@@ -5,6 +5,7 @@ from agent.spool.cursor import Cursor
 from agent.spool.lane import Gap, Lane
 from agent.spool.ledger import Ledger, Plan, State
 from agent.spool.part import Kind, Part
+from agent.spool.reading import NotYet, Stretch
 from agent.spool.settings import Reader, Settings, default_limits
 from agent.spool.spool import Spool
 
@@ -16,6 +17,7 @@ __all__ = [
     "Kind",
     "Lane",
     "Ledger",
+    "NotYet",
     "Part",
     "Plan",
     "Reader",
@@ -23,6 +25,7 @@ __all__ = [
     "Settings",
     "Spool",
     "State",
+    "Stretch",
     "audit",
     "default_limits",
 ]

@@ -3,7 +3,7 @@ Do the books balance? Looks at a state directory, with or without an agent at wo
 
     head - start = ledger + queued        for every cursor; queued is counted from the segments
     named in the head mark = there        for every cursor
-    dead in the books = dead letters      for every sink: in files, on their way, or dropped and counted
+    dead in the books = dead letters      for every sink: in files, on their way, dropped or replayed
 
 A running agent moves things while they are read: what does not balance is looked at again.
 """
@@ -15,12 +15,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from agent.spool import dead, recovery
-from agent.spool import letters as files
+from agent.spool import dead, inventory, recovery
 from agent.spool.cursor import Kept
 from agent.spool.ledger import Ledger, State
+from agent.spool.lines import Letter, parsed
 from agent.spool.recovery import FoundLane
 from agent.spool.state import check_format
 
@@ -67,6 +66,7 @@ class Report:
     cursors: list[CursorReport] = field(default_factory=list)
     dead_letters: dict[str, int] = field(default_factory=dict)  # by sink: in files and on their way
     dead_dropped: dict[str, int] = field(default_factory=dict)
+    dead_replayed: dict[str, int] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -213,20 +213,21 @@ def _without(stretches: Iterable[Stretch], known: Iterable[Stretch]) -> list[Str
 
 def _dead(directory: Path, lanes: dict[str, FoundLane], report: Report) -> None:
     place = directory / "dead-letters"
-    state = files.look(place)
+    state = inventory.look(place)
     for text in state.gaps:
         report.findings.append(Finding("", dead.LANE, text))
     distinct: dict[str, set[str]] = {}
     total: Counter[str] = Counter()
     lane = lanes.get(dead.LANE)
-    waiting = [] if lane is None else _waiting(recovery.lane(lane.directory, lambda *_: None), state.at)
+    waiting = [] if lane is None else [letter for _, letter in letters_in(lane.directory, state.at)]
     for letter in [*state.letters, *waiting]:
         sink = str(letter.get("sink"))
         total[sink] += 1
         if letter.get("id") is not None:
             distinct.setdefault(sink, set()).add(str(letter["id"]))
     report.dead_letters = dict(total)
-    report.dead_dropped = dict(state.dropped)
+    report.dead_dropped = dict(state.books.dropped)
+    report.dead_replayed = dict(state.books.replayed)
     booked: Counter[str] = Counter()
     names: dict[str, set[str]] = {}
     for one in lanes.values():
@@ -236,24 +237,26 @@ def _dead(directory: Path, lanes: dict[str, FoundLane], report: Report) -> None:
                 booked[sink] += cursor.ledger.dead + cursor.inherited_dead
                 booked[sink] += sum(plan.count for plan in cursor.plans if plan.state is State.DEAD)
     for sink, count in booked.items():
-        there = sum(len(distinct.get(name, ())) + state.dropped[name] for name in names[sink])
+        there = sum(
+            len(distinct.get(name, ())) + state.books.dropped[name] + state.books.replayed[name] for name in names[sink]
+        )
         if there < count:
             text = f"{count - there} of {count} dead letters are gone"
             report.findings.append(Finding(sink, dead.LANE, text))
 
 
-def _waiting(lane: FoundLane, at: int) -> list[dict[str, Any]]:
-    """Letters in the dead lane that have not come to their files."""
-    out: list[dict[str, Any]] = []
-    for segment in lane.segments:
+def letters_in(directory: Path, at: int) -> list[tuple[int, Letter]]:
+    """Letters in the dead lane that have not come to their files: from that index on."""
+    out: list[tuple[int, Letter]] = []
+    for segment in recovery.lane(directory, lambda *_: None).segments:
         try:
             for header, text in recovery.frames(segment):
                 if text is None or header.end <= at:
                     continue
                 for index, letter in enumerate(recovery.records(header, text), header.base):
-                    value = files.parsed(letter)
+                    value = parsed(letter)
                     if index >= at and value is not None:
-                        out.append(value)
+                        out.append((index, value))
         except FileNotFoundError:
             continue
     return out

@@ -1,4 +1,4 @@
-"""The built-in reader of the dead lane: it moves dead letters from the log into their files."""
+"""The built-in reader of the dead lane: it moves dead letters from the log into their files, and has those in hand."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from agent.spool.keeper import Keeper
 from agent.spool.lane import Gap
 from agent.spool.ledger import State
 from agent.spool.letters import Letters
+from agent.spool.shelf import Shelf
 from agent.stats import Stats
 
 log = structlog.get_logger()
@@ -68,12 +69,22 @@ class Drain:
             while self._cursor.position < self._cursor.lane.head:
                 await self._some()
 
+    async def shelf(self) -> Shelf:
+        """All letters there are, those that waited in the log included. Raises OSError where these cannot be moved."""
+        async with self._busy:
+            await self._load()
+        await self.finish()
+        return Shelf(self._letters, self._keeper.call)
+
+    async def _load(self) -> None:
+        if not self._loaded:
+            done = await self._keeper.call(self._letters.load)
+            self._cursor.book(min(done, self._cursor.lane.head) - self._cursor.position, State.DELIVERED)
+            self._loaded = True
+
     async def _some(self, *, keep: bool = True) -> None:
         cursor, keeper = self._cursor, self._keeper
-        if not self._loaded:
-            done = await keeper.call(self._letters.load)
-            cursor.book(min(done, cursor.lane.head) - cursor.position, State.DELIVERED)
-            self._loaded = True
+        await self._load()
         found = await cursor.lane.read(cursor.position, *_AT_ONCE)
         if found is None:
             return

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agent.spool.lines import Books, Letter, files, read
+from agent.spool.letter_files import files
+from agent.spool.lines import Books, Letter, read
 from agent.spool.mark import Mark
 
 _LOOKS = 5

@@ -17,6 +17,7 @@ from bisect import bisect_right
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import overload
 
 import structlog
 
@@ -111,8 +112,15 @@ class Lane:
         if at >= self.head:
             return None
         loop = asyncio.get_running_loop()
-        got = await loop.run_in_executor(self.pool, self.read_now, at, records, size, aged_before)
-        return None if isinstance(got, NotYet) else got
+        return await loop.run_in_executor(self.pool, self.read_now, at, records, size, aged_before)
+
+    @overload
+    def read_now(self, at: int, records: int, size: int, aged_before: int = 0) -> Run | Gap | None: ...
+
+    @overload
+    def read_now(
+        self, at: int, records: int, size: int, aged_before: int, stretch: Stretch | None
+    ) -> Run | Gap | NotYet | None: ...
 
     def read_now(
         self, at: int, records: int, size: int, aged_before: int = 0, stretch: Stretch | None = None
@@ -150,6 +158,10 @@ class Lane:
     def steady(self, wall_ms: int) -> int:
         """A time of a run, on a clock that nobody sets: it stays right when the wall clock is set later on."""
         return wall_ms - self._clock.distance()
+
+    def seconds_since(self, steady_ms: int) -> float:
+        """How long ago that was."""
+        return (self._clock.now() - self._clock.distance() - steady_ms) / 1000
 
     def wall(self, steady_ms: int) -> int:
         """The same moment by the wall clock as it goes now."""

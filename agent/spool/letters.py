@@ -14,48 +14,20 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import structlog
 
-from agent.spool import lines as texts
+from agent.spool import letter_files
 from agent.spool.inventory import counted
-from agent.spool.lines import MARK_AT, MARKS, Books, Fate, Letter, files, parsed, sink_of
+from agent.spool.letter_files import Chunk, Place, Standing, files, path_of
+from agent.spool.lines import Books, Fate, Letter, emptied, parsed, read, sink_of
 from agent.spool.mark import Mark, sync_directory
 
 log = structlog.get_logger()
 
 LARGEST_FILE = 4 << 20
 REMEMBERED = 4096  # letters whose second copy, from a retry after a crash, is left out
-READ_BYTES = 256 << 10  # of a file at once; parsed they take a few times that
-
-
-class Place(NamedTuple):
-    """Where to go on reading."""
-
-    file: str = ""
-    offset: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """A letter in its file."""
-
-    file: str
-    offset: int
-    seq: int
-    letter: Letter
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Some letters, all of one file."""
-
-    letters: list[Standing]
-    following: Place
-    untidy: bool  # some that were taken out still take their room
 
 
 class Letters:
@@ -101,7 +73,7 @@ class Letters:
             self._born = self._path.stat().st_mtime
             damaged = 0
             for text in data[:whole].splitlines()[-REMEMBERED:]:
-                line = texts.read(text)
+                line = read(text)
                 if line is None:
                     damaged += 1
                     continue
@@ -145,23 +117,7 @@ class Letters:
 
     def read(self, place: Place) -> Chunk | None:
         """The letters that are kept from there on, some at a time; None: there are no more."""
-        for path in files(self._directory):
-            if path.stem < place.file or int(path.stem) < self._first:
-                continue
-            start = at = place.offset if path.stem == place.file else 0
-            found: list[Standing] = []
-            untidy = False
-            with path.open("rb") as file:
-                file.seek(start)
-                while at - start < READ_BYTES and (text := file.readline()).endswith(b"\n"):
-                    line = texts.read(text)
-                    if line is not None and line.kept is not None:
-                        found.append(Standing(path.stem, at, line.first, line.kept))
-                    untidy = untidy or (line is not None and line.fate is not None)
-                    at += len(text)
-            if at > start:
-                return Chunk(found, Place(path.stem, at), untidy)
-        return None
+        return letter_files.some(self._directory, self._first, place)
 
     def take_out(self, letters: Iterable[Standing], fate: Fate) -> None:
         """Be done with these letters: from now on they count as replayed or dropped. Durable on return."""
@@ -170,7 +126,7 @@ class Letters:
             by_file.setdefault(one.file, []).append(one)
         for name, some in by_file.items():
             if int(name) >= self._first:
-                self._mark_lines(self._directory / f"{name}.ndjson", some, fate)
+                letter_files.mark(path_of(self._directory, name), some, fate, sync=self._sync)
             elif fate != "dropped":
                 # Its file went meanwhile, for room or age: it is booked as dropped, but that is not what it met.
                 for one in some:
@@ -180,12 +136,11 @@ class Letters:
 
     def tidy(self, name: str) -> None:
         """Make room of what was taken out of that file; the file goes where it is the oldest and nothing is left."""
-        path = self._directory / f"{name}.ndjson"
         if int(name) >= self._first:
-            data = path.read_bytes()
-            shorter = texts.rewritten(data)
-            if len(shorter) < len(data):
-                self._replace(path, shorter)
+            path = path_of(self._directory, name)
+            size = letter_files.shorten(path, sync=self._sync)
+            if size is not None and path == self._path:
+                self._size = size
         self._fold()
 
     @property
@@ -202,46 +157,13 @@ class Letters:
         """Give the descriptors back."""
         self._mark.close()
 
-    def _mark_lines(self, path: Path, letters: Sequence[Standing], fate: Fate) -> None:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            for one in letters:
-                head = b'{"seq":%d,' % one.seq
-                if os.pread(fd, len(head), one.offset) != head:
-                    raise OSError(f"{path}: letter {one.seq} no longer stands where it was read")
-                os.pwrite(fd, MARKS[fate], one.offset + MARK_AT)
-            if self._sync:
-                os.fdatasync(fd)
-        finally:
-            os.close(fd)
-
-    def _replace(self, path: Path, data: bytes) -> None:
-        born = path.stat()
-        new = path.with_suffix(".new")
-        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            if os.write(fd, data) != len(data):
-                raise OSError(f"{new}: short write")
-            os.utime(fd, ns=(born.st_atime_ns, born.st_mtime_ns))  # how old its letters are goes by this
-            os.fsync(fd)  # whatever the durability: the name is not to stand for less than what it stood for
-        except OSError:
-            new.unlink()
-            raise
-        finally:
-            os.close(fd)
-        new.rename(path)
-        if self._sync:
-            sync_directory(self._directory)
-        if path == self._path:
-            self._size = len(data)
-
     def _fold(self) -> None:
         """The oldest files go that no letter is left in, and no line that is damaged or missing."""
         while paths := files(self._directory):
             path = paths[0]
             following = int(paths[1].stem) if len(paths) > 1 else self._next
             with path.open("rb") as lines:
-                gone = texts.emptied(lines, int(path.stem), following)
+                gone = emptied(lines, int(path.stem), following)
             if gone is None:
                 return
             self._part_with(path, following, gone)
@@ -249,9 +171,14 @@ class Letters:
     def _part_with(self, path: Path, following: int, gone: Books) -> None:
         """Delete the oldest file; what became of its letters is booked before it goes."""
         if int(path.stem) >= self._first:
+            before = self._first, self._books
             self._first = following
-            self._books.add(gone)
-            self._save()  # before the file goes: a crash in between leaves it to be deleted, counted
+            self._books = Books.sum(self._books, gone)
+            try:
+                self._save()  # before the file goes: a crash in between leaves it to be deleted, counted
+            except OSError:
+                self._first, self._books = before
+                raise
         path.unlink()
         if path == self._path:
             self._path = None
@@ -300,13 +227,7 @@ class Letters:
             if not (over or stale or left_over):
                 return
             kept = [other for other in paths if other > path]
-            gone = Books()
-            for text in () if left_over else path.read_bytes().splitlines():
-                line = texts.read(text)
-                if line is None or line.kept is not None:
-                    gone.dropped[sink_of(parsed(text) or {})] += 1
-                else:
-                    gone.add(line.taken_out())
+            gone = Books() if left_over else letter_files.books_without(path)
             self._part_with(path, int(kept[0].stem) if kept else self._next, gone)
             total -= sizes[path].st_size
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import orjson
@@ -39,6 +38,14 @@ class Books:
     def of(self, fate: Fate) -> Counter[str]:
         """The counts of one fate, by sink."""
         return self.replayed if fate == "replayed" else self.dropped
+
+    @classmethod
+    def sum(cls, *some: Books) -> Books:
+        """All of these together."""
+        out = cls()
+        for books in some:
+            out.add(books)
+        return out
 
     def add(self, other: Books) -> None:
         """Count what the other has, too."""
@@ -142,15 +149,8 @@ def emptied(data: Iterable[bytes], first: int, end: int) -> Books | None:
     return books if expected == end else None
 
 
-def files(directory: Path) -> list[Path]:
-    """The files of letters, oldest first."""
-    return sorted(path for path in directory.glob("*.ndjson") if path.stem.isdigit())
-
-
 def _joined(*lines: Line) -> Line:
-    books = Books()
-    for line in lines:
-        books.add(line.taken_out())
+    books = Books.sum(*(line.taken_out() for line in lines))
     return Line(first=lines[0].first, last=lines[-1].last, at=lines[-1].at, gone=books)
 
 

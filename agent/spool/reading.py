@@ -73,28 +73,32 @@ class _Ages:
         self._aged_before = aged_before
         self._stretch = stretch
         self._known: dict[tuple[bytes, int, int], tuple[int, bool]] = {}
-        self._first: tuple[int, bool, bool, int] | None = None
+        self._sort: tuple[int, bool, bool, int] | None = None
+        self._next = (0, False, False, 0)
         self.oldest = self.newest = 0
+        self._oldest = self._newest = 0  # of the frame looked at last
         self.offset, self.ageless = 0, False
 
     def mixes(self, header: Header) -> bool:
-        """Whether that frame may not share a run with those before it; if it may, it is counted in."""
+        """Whether that frame may not share a run with those before it."""
         key = (header.boot, header.newest_ms - header.newest_boot_ms, header.flags)
         correction = self._known.get(key)
         if correction is None:
             correction = self._known[key] = self._clock.correction(header)
         offset, dated = correction
-        oldest, newest = header.oldest_ms + offset, header.newest_ms + offset
-        stretch = 0 if self._stretch is None else newest // self._stretch.length_ms
-        sort = (offset, dated, dated and newest < self._aged_before, stretch)
-        if self._first is None:
-            self._first = sort
-            self.offset, self.ageless = offset, not dated
-            self.oldest, self.newest = oldest, newest
-        elif sort != self._first:
-            return True
-        self.oldest, self.newest = min(self.oldest, oldest), max(self.newest, newest)
-        return False
+        self._oldest, self._newest = header.oldest_ms + offset, header.newest_ms + offset
+        stretch = 0 if self._stretch is None else self._newest // self._stretch.length_ms
+        self._next = (offset, dated, dated and self._newest < self._aged_before, stretch)
+        return self._sort is not None and self._next != self._sort
+
+    def add(self) -> None:
+        """The frame looked at last is part of the run."""
+        if self._sort is None:
+            self._sort = self._next
+            self.offset, self.ageless = self._next[0], not self._next[1]
+            self.oldest, self.newest = self._oldest, self._newest
+        else:
+            self.oldest, self.newest = min(self.oldest, self._oldest), max(self.newest, self._newest)
 
     def left_ms(self) -> int:
         """How long they are to be held back."""
@@ -148,10 +152,12 @@ def read_run(
             count = _fitting(found, records - len(lengths), room, len(body))
             if not bodies:
                 count = max(count, 1)
-            is_full = not count
-            if is_full or ages.mixes(header):
+            is_other = ages.mixes(header)
+            if is_other or not count:
+                is_full = not is_other
                 segment.expect(expected, offset)
                 break
+            ages.add()
             if count < len(found):
                 found = found[:count]
                 body = body[: sum(found) + count - 1]

@@ -22,6 +22,7 @@ from agent.spool.lane import Lane
 from agent.spool.part import Part
 from agent.spool.progress import Progress
 from agent.spool.settings import Reader, Settings
+from agent.spool.shelf import Shelf
 from agent.spool.state import held
 from agent.spool.works import Listener, Works, assemble, running
 
@@ -185,6 +186,12 @@ class Spool:
             await own.save()
         await cursor.save()  # where it cannot be deleted now, the next start is to find it drained
         await self._works.janitor.remove(cursor)
+
+    # What gives dead letters back uses.
+
+    async def dead_letters(self) -> Shelf:
+        """The dead letters there are by now. Raises OSError where some cannot come to their files."""
+        return await self._works.drain.shelf()
 
     # For whoever looks.
 

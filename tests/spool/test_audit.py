@@ -12,7 +12,7 @@ from test_spool_recovery import frames, segments
 
 from agent.errors import StateTooNew
 from agent.spool import Gap, Reader, State, audit, books
-from agent.spool.letters import files
+from agent.spool.letter_files import files
 
 BOTH = (LAKE, Reader("file", "all"))
 

@@ -17,7 +17,8 @@ from spooling import letter, opened, part, records, run, until
 from structlog.testing import capture_logs
 
 from agent.spool import State, audit, dead
-from agent.spool.letters import Letters, files
+from agent.spool.letter_files import files
+from agent.spool.letters import Letters
 
 
 @pytest.fixture(autouse=True)

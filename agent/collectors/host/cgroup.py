@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterator, Sequence
 
 from agent.collectors.host.disk import mount_table
-from agent.collectors.host.readings import Row
-from agent.collectors.host.tree import Absent, Tree, text
+from agent.collectors.host.readings import Absent, Row
+from agent.collectors.host.tree import Tree, text
 
 FILES = (
     "cpu.max", "cpu.stat", "io.stat", "memory.current", "memory.events", "memory.high", "memory.max", "memory.peak",

@@ -31,18 +31,25 @@ from agent.timing import next_tick
 
 log = structlog.get_logger()
 
+Naming = Literal["telegraf", "otel", "ncloud"]
+
+GROUPS = tuple(group for group in get_args(Group) if group not in {"top", "users"})
+
 # A tick may take this much longer than its interval and the first reading that hangs before the watchdog minds.
 SLACK = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """The metrics of the machine, under Telegraf's names."""
+    """The metrics of the machine: docs/host-metrics.md has every field under its three names."""
 
     sampled: ClassVar[bool] = True
 
     interval: Duration = option("Time between samples.", 10.0, low=0.1)
-    groups: tuple[Group, ...] = option("What to sample.", get_args(Group))
+    groups: tuple[Group, ...] = option(
+        "What to sample; top (processes that use most) and users (who is logged in) when asked for: both name people.",
+        GROUPS,
+    )
     per_cpu: bool = option("A record for each CPU, beside the one for all of them.", True)
     host_root: str = option('Where the host\'s file system is mounted, in a container: "/host".', "")
     mounts: tuple[str, ...] = option(
@@ -63,8 +70,15 @@ class Host:
         "empty: the agent's own, which in a container is the container's, or with host_root the root.",
         (),
     )
+    top_processes: int = option(
+        "In group top, how many processes to report by CPU, and as many by memory.", 5, low=1, high=1000
+    )
     timeout: Duration = option("How long one reading may take; what hangs is left out until it returns.", 3.0, low=0.01)
-    naming: Literal["telegraf"] = option("Whose field names to use.", "telegraf")
+    naming: Naming = option(
+        "Whose names and units to use for fields and tags: Telegraf's, OpenTelemetry's conventions, "
+        "or those of NAVER Cloud's own server agent; sources stay.",
+        "telegraf",
+    )
 
     def problems(self) -> list[tuple[str, str]]:
         """Mistakes that only several options together can make: (option, text)."""
@@ -87,7 +101,7 @@ class Host:
 
     def readings(self) -> list[Reading]:
         """What is read at every tick, in the order of `groups`."""
-        return readings(
+        found = readings(
             self.machine(),
             self.groups,
             per_cpu=self.per_cpu,
@@ -95,7 +109,14 @@ class Host:
             fstypes=Filter.of((), self.exclude_fstypes),
             interfaces=Filter.of(self.interfaces, self.exclude_interfaces),
             devices=Filter.of(self.devices, self.exclude_devices),
+            top_processes=self.top_processes,
         )
+        if self.naming == "telegraf":
+            return found  # as they are
+        # The tables are loaded where they are used.
+        from agent.collectors.host.naming import renamed
+
+        return renamed(found, self.naming)
 
     def machine(self) -> Machine:
         """The machine that is meant, by the way it is read here."""

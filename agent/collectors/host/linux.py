@@ -12,6 +12,7 @@ from agent.collectors.host.readings import Fields, Row
 from agent.collectors.host.system import UTMP_FILE, cpu_list
 from agent.collectors.host.through_proc import ThroughProc
 from agent.collectors.host.through_psutil import ThroughPsutil
+from agent.collectors.host.top import Task
 
 RENAMED = {b"none", b"/dev/root", b"rootfs"}  # devices that psutil gives another name than the mount table has
 
@@ -55,13 +56,26 @@ class Linux(ThroughPsutil):
             # One card that does not take the question (ENOTTY, EPERM) is enough: psutil then says nothing of any.
             return self._proc.speeds(names)
 
-    def users(self) -> Fields:
+    def logins(self) -> list[str] | None:
         # psutil knows utmp alone, and distributions begin to leave it out.
-        return super().users() if os.path.exists(self._proc.tree.path(UTMP_FILE)) else self._proc.own.users()
+        return super().logins() if os.path.exists(self._proc.tree.path(UTMP_FILE)) else self._proc.logins()
 
     def processes(self) -> Fields:
         # psutil would take five times as long, and it does not count threads.
         return self._proc.processes()
+
+    def tasks(self) -> Iterable[Task]:
+        return self._proc.tasks()
+
+    def owner(self, pid: int) -> str:
+        return self._proc.owner(pid)
+
+    def temperatures(self) -> Iterable[Row]:
+        # psutil looks for every sensor, its name and its limits each time, and gives two chips of a name as one.
+        return self._proc.temperatures()
+
+    def fans(self) -> Iterable[Row]:
+        return self._proc.fans()
 
     def pressure(self) -> Iterable[Row]:
         return self._proc.pressure()

@@ -10,7 +10,9 @@ from agent.collectors.host.disk import Disk, Mount
 from agent.collectors.host.diskio import Counters, Diskio
 from agent.collectors.host.filters import Filter
 from agent.collectors.host.net import Net
-from agent.collectors.host.readings import Fields, Group, Reading, Row
+from agent.collectors.host.readings import Fields, Group, Reading, Row, Seldom
+from agent.collectors.host.system import each_user
+from agent.collectors.host.top import Task, Top
 
 
 class Machine(Protocol):
@@ -58,6 +60,24 @@ class Machine(Protocol):
     def cgroups(self) -> Iterable[Row]:
         """Limits and use of control groups."""
 
+    def temperatures(self) -> Iterable[Row]:
+        """How hot it is where there is a sensor."""
+
+    def fans(self) -> Iterable[Row]:
+        """How fast the fans turn."""
+
+    def battery(self) -> Fields:
+        """How full the battery is."""
+
+    def tasks(self) -> Iterable[Task]:
+        """Every process."""
+
+    def owner(self, pid: int) -> str:
+        """Whose process that is; nobody's where it has ended."""
+
+    def logins(self) -> list[str] | None:
+        """The name of everyone logged in, once for each login; None where the machine keeps no record of it."""
+
 
 def readings(
     machine: Machine,
@@ -68,6 +88,7 @@ def readings(
     fstypes: Filter,
     interfaces: Filter,
     devices: Filter,
+    top_processes: int,
 ) -> list[Reading]:
     """A reading for each group, in the order given."""
     reads: dict[Group, Callable[[], Iterable[Row | Reading]]] = {
@@ -82,5 +103,16 @@ def readings(
         "processes": lambda: [Row("host.processes", (), machine.processes())],
         "pressure": machine.pressure,
         "cgroup": machine.cgroups,
+        "temperature": Seldom(machine.temperatures).read,
+        "fan": Seldom(machine.fans).read,
+        "battery": Seldom(lambda: [Row("host.battery", (), machine.battery())]).read,
+        "top": Top(
+            top_processes,
+            tasks=machine.tasks,
+            owner=machine.owner,
+            times=lambda: machine.times(per_cpu=False),
+            memory=lambda: int(machine.memory()["total"]),
+        ).read,
+        "users": lambda: each_user(machine.logins()),
     }
     return [Reading(group, group, reads[group]) for group in dict.fromkeys(groups)]

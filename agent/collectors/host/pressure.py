@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
-from agent.collectors.host.readings import Fields, Row
-from agent.collectors.host.tree import Absent, Tree
+from agent.collectors.host.readings import Absent, Fields, Row
+from agent.collectors.host.tree import Tree
 
 RESOURCES = ("cpu", "memory", "io")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator
 
 from agent.collectors.host.readings import Fields
@@ -22,6 +23,7 @@ STATES = {
     b"P": "parked",
 }
 THREADS = 17  # the place of the thread count after the name
+FRESH = 0.5  # seconds; two groups of a tick ask within milliseconds
 
 
 def stats(tree: Tree) -> Iterator[bytes]:
@@ -39,6 +41,34 @@ def stats(tree: Tree) -> Iterator[bytes]:
                 continue
             finally:
                 os.close(file)
+
+
+class Passes:
+    """
+    Hands the same pass over the processes to each group that asks for one within a tick.
+
+    While one group alone asks, nothing is kept.
+    """
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._groups: set[str] = set()
+        self._waiting: set[str] = set()  # the groups that have not yet been given what is kept
+        self._kept: list[bytes] = []
+        self._when = 0.0
+
+    def stats(self, group: str) -> Iterable[bytes]:
+        """The `stat` file of every process, for that group."""
+        self._groups.add(group)
+        if len(self._groups) == 1:
+            return stats(self._tree)
+        if group not in self._waiting or time.monotonic() - self._when > FRESH:
+            self._kept, self._when, self._waiting = list(stats(self._tree)), time.monotonic(), set(self._groups)
+        kept = self._kept
+        self._waiting.discard(group)
+        if not self._waiting:
+            self._kept = []
+        return kept
 
 
 def count(stats: Iterable[bytes]) -> Fields:

@@ -21,8 +21,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from agent.collectors.host.readings import Reading, Row, Tags
-from agent.collectors.host.tree import Absent
+from agent.collectors.host.readings import Absent, Reading, Row, Tags
 
 LATER_PATIENCE = 0.1  # of the timeout, once something has hung in this tick: the others want their turn
 

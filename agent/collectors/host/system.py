@@ -1,14 +1,15 @@
-"""`host.load` and `host.system`: load averages; how long the machine is up, its CPUs, who is logged in."""
+"""`host.load`, `host.system` and `host.users`: load averages; for how long it is up, its CPUs, who is logged in."""
 
 from __future__ import annotations
 
 import os
 import re
 import struct
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 
-from agent.collectors.host.readings import Fields
-from agent.collectors.host.tree import Tree
+from agent.collectors.host.readings import Absent, Fields, Row
+from agent.collectors.host.tree import Tree, text
 
 CPUS = "/sys/devices/system/cpu"
 MAX_CPUS = 65536
@@ -52,19 +53,25 @@ class System:
 
     def users(self) -> Fields:
         """How many are logged in; nothing where the machine keeps no record of it."""
+        names = self.logins()
+        return {} if names is None else logged_in(names)
+
+    def logins(self) -> list[str] | None:
+        """The name of everyone logged in, once for each login; None where the machine keeps no record of it."""
         # Never /var/run: it is a link to /run, and with a prefix that would be this container's.
         raw = self._tree.read_if_there(UTMP_FILE)
-        return self.sessions() if raw is None else logged_in(utmp(raw))
+        names = self._sessions() if raw is None else utmp(raw)
+        return None if names is None else list(map(text, names))
 
-    def sessions(self) -> Fields:
-        """As systemd-logind has it: distributions begin to leave utmp out."""
+    def _sessions(self) -> list[bytes] | None:
+        # As systemd-logind has it: distributions begin to leave utmp out.
         try:
             files = os.listdir(self._tree.path(SESSIONS))
         except OSError:
-            return {}
+            return None
         # Beside the session's file there is a pipe, `<id>.ref`, which must not be opened.
-        texts = [self._tree.read_if_there(f"{SESSIONS}/{name}") for name in files if name.isalnum()]
-        return logged_in([name for text in texts if text and (name := session(text)) is not None])
+        found = [self._tree.read_if_there(f"{SESSIONS}/{name}") for name in files if name.isalnum()]
+        return [name for each in found if each and (name := session(each)) is not None]
 
 
 def load(averages: Iterable[float]) -> Fields:
@@ -72,9 +79,21 @@ def load(averages: Iterable[float]) -> Fields:
     return {f"load{minutes}": round(average, 2) for minutes, average in zip((1, 5, 15), averages, strict=True)}
 
 
-def logged_in(names: Collection[str | bytes]) -> Fields:
+def logged_in(names: Collection[str]) -> Fields:
     """How many are logged in, out of the name of each."""
     return {"n_users": len(names), "n_unique_users": len(set(names))}
+
+
+def each_user(names: Collection[str] | None) -> Iterator[Row]:
+    """
+    The records of `host.users`, one for each who is logged in: `n_sessions` sums up to `n_users` of `host.system`.
+
+    Raises Absent where the machine keeps no record of it.
+    """
+    if names is None:
+        raise Absent("nobody keeps a record of who is logged in")
+    for name, count in sorted(Counter(names).items()):
+        yield Row("host.users", (("user", name),), {"n_sessions": count})
 
 
 def cpu_list(raw: bytes) -> list[int]:

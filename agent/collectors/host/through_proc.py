@@ -6,11 +6,15 @@ import os
 from collections.abc import Collection, Iterable, Sequence
 
 from agent.collectors.host import cpu, disk, diskio, memory, net, processes
+from agent.collectors.host.battery import battery
 from agent.collectors.host.cgroup import Cgroup
 from agent.collectors.host.filters import Filter
+from agent.collectors.host.owners import Owners
 from agent.collectors.host.pressure import pressure
 from agent.collectors.host.readings import Fields, Row
+from agent.collectors.host.sensors import fans, temperatures
 from agent.collectors.host.system import System, load
+from agent.collectors.host.top import Task, task
 from agent.collectors.host.tree import Tree
 
 
@@ -21,6 +25,9 @@ class ThroughProc:
         self.tree = tree
         self.own = System(tree)
         self._cgroup = Cgroup(tree, cgroups)
+        self._passes = processes.Passes(tree)
+        self._temperatures, self._fans = temperatures(tree), fans(tree)
+        self._owners = Owners(tree)
 
     def times(self, *, per_cpu: bool) -> cpu.Times:
         return cpu.times(self.tree.read("/proc/stat"), per_cpu=per_cpu)
@@ -58,10 +65,28 @@ class ThroughProc:
         return self.own.read()
 
     def processes(self) -> Fields:
-        return processes.count(processes.stats(self.tree))
+        return processes.count(self._passes.stats("processes"))
+
+    def tasks(self) -> Iterable[Task]:
+        return [found for stat in self._passes.stats("top") if (found := task(stat)) is not None]
+
+    def owner(self, pid: int) -> str:
+        return self._owners.of(pid)
 
     def pressure(self) -> Iterable[Row]:
         return pressure(self.tree)
 
     def cgroups(self) -> Iterable[Row]:
         return self._cgroup.read()
+
+    def temperatures(self) -> Iterable[Row]:
+        return self._temperatures.read(self.tree)
+
+    def fans(self) -> Iterable[Row]:
+        return self._fans.read(self.tree)
+
+    def battery(self) -> Fields:
+        return battery(self.tree)
+
+    def logins(self) -> list[str] | None:
+        return self.own.logins()

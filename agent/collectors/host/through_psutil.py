@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import psutil
 
+from agent.collectors.host import battery
 from agent.collectors.host.cpu import STATES, TICKS, Times
 from agent.collectors.host.disk import Mount, inodes, space, unescape
 from agent.collectors.host.diskio import Counters
 from agent.collectors.host.filters import Filter
-from agent.collectors.host.readings import Fields, Row
+from agent.collectors.host.readings import Absent, Fields, Row, Tags
 from agent.collectors.host.system import load, logged_in
-from agent.collectors.host.tree import Absent, share, text
+from agent.collectors.host.top import Task
+from agent.collectors.host.tree import share, text
 
 # psutil's words -> Telegraf's.
 STATUSES = {"zombie": "zombies", "disk-sleep": "blocked", "tracing-stop": "stopped"}
@@ -121,7 +123,11 @@ class ThroughPsutil:
         return self._cpus
 
     def users(self) -> Fields:
-        return logged_in([user.name for user in psutil.users()])
+        names = self.logins()
+        return {} if names is None else logged_in(names)
+
+    def logins(self) -> list[str] | None:
+        return [text(os.fsencode(user.name)) for user in psutil.users()]
 
     def processes(self) -> Fields:
         found = [process.info["status"] for process in psutil.process_iter(["status"])]
@@ -130,11 +136,61 @@ class ThroughPsutil:
         fields: Fields = {word: counts[word] for word in words}
         return fields | {"unknown": len(found) - sum(fields.values()), "total": len(found)}
 
+    def tasks(self) -> Iterable[Task]:
+        asked = ["pid", "create_time", "name", "cpu_times", "memory_info", "num_threads"]
+        for process in psutil.process_iter(asked):
+            found = process.info
+            if found["cpu_times"] is not None and found["memory_info"] is not None:  # another's, and not shown to us
+                yield Task(
+                    found["pid"],
+                    found["create_time"],
+                    text(os.fsencode(found["name"] or "")),
+                    found["cpu_times"].user + found["cpu_times"].system,
+                    found["memory_info"].rss,
+                    found["memory_info"].vms,
+                    found["num_threads"] or 0,
+                )
+
+    def owner(self, pid: int) -> str:
+        try:
+            return text(os.fsencode(psutil.Process(pid).username()))
+        except psutil.Error:
+            return ""
+
+    def temperatures(self) -> Iterable[Row]:
+        for tags, sensor in _sensors("sensors_temperatures"):
+            limits = {"high": sensor.high, "critical": sensor.critical}
+            fields: Fields = {"current": sensor.current}
+            yield Row("host.temperature", tags, fields | {name: at for name, at in limits.items() if at is not None})
+
+    def fans(self) -> Iterable[Row]:
+        for tags, sensor in _sensors("sensors_fans"):
+            yield Row("host.fan", tags, {"rpm": sensor.current})
+
+    def battery(self) -> Fields:
+        try:
+            found = psutil.sensors_battery()
+        except (AttributeError, FileNotFoundError) as error:
+            raise Absent("psutil knows no batteries here") from error
+        if found is None:
+            raise Absent("no battery")
+        return battery.fields(found.percent, found.secsleft, plugged=found.power_plugged)
+
     def pressure(self) -> Iterable[Row]:
         raise Absent("only Linux measures pressure")
 
     def cgroups(self) -> Iterable[Row]:
         raise Absent("only Linux has control groups")
+
+
+def _sensors(question: str) -> Iterator[tuple[Tags, Any]]:
+    """Every sensor that psutil has an answer for. Raises Absent where it knows no such question, or nothing to it."""
+    found: Mapping[str, Sequence[Any]] = getattr(psutil, question, dict)()
+    if not found:
+        raise Absent("no sensors that psutil knows")
+    for chip, sensors in found.items():
+        for number, sensor in enumerate(sensors, start=1):
+            yield (("chip", text(os.fsencode(chip))), ("label", text(os.fsencode(sensor.label or str(number))))), sensor
 
 
 def _named(found: Mapping[str, T]) -> dict[str, T]:

@@ -5,10 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-class Absent(Exception):  # noqa: N818 - it is no error
-    """The machine has nothing of the kind (a kernel without PSI, no cgroup v2): there is nothing to say."""
-
-
 @dataclass(frozen=True, slots=True)
 class Tree:
     """

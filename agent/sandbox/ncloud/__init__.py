@@ -1,4 +1,4 @@
-"""A stand-in for NAVER's API gateway with Cloud Insight behind it: `Sandbox.open` here, `process.start` as a process."""
+"""A stand-in for NAVER's gateway with Cloud Insight behind it: `Sandbox.open` here, `process.start` as a process."""
 
 from agent.sandbox.ncloud.gateway import Key
 from agent.sandbox.ncloud.schemas import Schema

@@ -1,4 +1,4 @@
-"""What the far side says: results, and errors in every shape that the gateway and what is behind it were seen to use."""
+"""What the far side says: results, and errors in every shape that the gateway and its services were seen to use."""
 
 from __future__ import annotations
 
@@ -35,12 +35,10 @@ JSON_TYPE = "application/json;charset=UTF-8"
 class RefusedError(Exception):
     """The request ends here with an error of the gateway's table."""
 
-    def __init__(self, code: str, details: str, *, status: int | None = None, retry_after: str | None = None) -> None:
+    def __init__(self, code: str, details: str, *, retry_after: str | None = None) -> None:
         super().__init__(f"{code} {details}")
         self.code, self.details, self.retry_after = code, details, retry_after
         self.status, self.message = ERRORS[code]
-        if status is not None:
-            self.status = status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,8 +27,8 @@ def send(state: State, call: Call) -> Answer:
     schema = state.schemas.find(cw_key) if isinstance(cw_key, str) else None
     if schema is None:
         reason = "unknown cw_key" if isinstance(cw_key, str) else "cw_key is not a string"
-        state.ledger.discard(reason, str(cw_key), len(records), call.position)
-        return sent(settings.unknown_key, f"{reason}: {cw_key}")
+        state.ledger.discard(reason, str(cw_key)[:40], len(records), call.position)
+        return sent(settings.unknown_key, f"{reason}: {str(cw_key)[:40]}")
     if not isinstance(data, dict | list):
         return sent(settings.failure, "data must be an object or an array")
     if settings.max_rows is not None and len(records) > settings.max_rows:

@@ -1,8 +1,8 @@
-"""
+r"""
 The gateway's questions to every request: who is it, is the clock right, may it, and not too often.
 
 Signature version 2 ("Ncloud API: request and response"): the base64 of an HMAC-SHA256 under the secret key, over
-`{method} {path and query}\\n{timestamp}\\n{access key}`. The path and query are the bytes of the request line.
+`{method} {path and query}\n{timestamp}\n{access key}`. The path and query are the bytes of the request line.
 """
 
 from __future__ import annotations

@@ -74,7 +74,14 @@ def _fits(known: Field, value: Value) -> bool:
         case "STRING":
             return isinstance(value, str)
         case "FLOAT":
-            return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            return isinstance(value, int | float) and not isinstance(value, bool) and _finite(value)
         case kind:
             limit = _RANGES[kind]
             return isinstance(value, int) and not isinstance(value, bool) and -limit <= value < limit
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond the largest double
+        return False

@@ -7,13 +7,13 @@ from typing import Any
 
 from agent.sandbox import faults
 from agent.sandbox.faults import Fault, Stage
-from agent.sandbox.ncloud.answers import ERRORS
+from agent.sandbox.ncloud.answers import ERRORS, INVALID
 
 
 def gateway(code: str, *, stage: Stage = "read", stored: bool = False, details: str = "", **scope: Any) -> Fault:
     """An error of the gateway's table; `stored`: only after all was stored, as a 510 may be."""
-    status = ERRORS[code][0]
-    return faults.answer("stored" if stored else stage, status, code, details, **scope)
+    said = details or (INVALID if code == "200" else "")
+    return faults.answer("stored" if stored else stage, ERRORS[code][0], code, said, **scope)
 
 
 def result(text: str = "fail", message: str = "", *, stored: bool = False, **scope: Any) -> Fault:

@@ -1,0 +1,25 @@
+"""The dead letters of a state directory as the commands see them: without a lock, and with those still on their way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from agent.spool import books, dead, inventory
+from agent.spool.lines import Letter
+
+
+def found(directory: Path, sink: str | None = None) -> Iterator[Letter]:
+    """Those in the files, then those still in the log."""
+    kept = inventory.look(directory / "dead-letters")
+    for letter in (*kept.letters, *waiting(directory, kept.at)):
+        if sink is None or letter.get("sink") == sink:
+            yield letter
+
+
+def waiting(directory: Path, at: int) -> Iterator[Letter]:
+    """Those that an agent has not moved from its log into the files, from index `at` on."""
+    lane = directory / "lanes" / dead.LANE
+    if lane.is_dir():
+        for index, letter in books.letters_in(lane, at):
+            yield {"at": index, **letter}

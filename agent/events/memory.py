@@ -1,0 +1,148 @@
+"""
+`events.json` in the state directory: what a restart must know so that it says nothing twice and loses no end.
+
+Written whenever something of it has changed, at most once a second, as a whole: a draft that is synced and takes
+the file's place. What is lost with a crash is at most the last second, and then an event is caused once more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import structlog
+
+from agent.aside import aside
+
+log = structlog.get_logger()
+
+NAME = "events.json"
+FORMAT = 1
+LARGEST = 64 << 20  # nothing that was written here is larger
+APART = 1.0  # seconds between two writes
+AGAIN = 5.0  # seconds after a write that failed
+WITHIN = 30.0  # seconds that the disk may take
+ALIVE = 60.0  # seconds between two touches, which tell the next run until when this one lived
+
+T = TypeVar("T")
+
+
+class _File(msgspec.Struct):
+    format: int
+    sections: dict[str, msgspec.Raw]
+
+
+class Memory:
+    """The file, and who fills it. `load` gives one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read: dict[str, msgspec.Raw] = {}
+        self._write: dict[str, Callable[[], object]] = {}
+        self._stir = asyncio.Event()
+        self._number = 0
+        self._failure = ""
+        self.alive_ms: int | None = None  # when the last run was alive for certain
+
+    @classmethod
+    async def load(cls, directory: Path) -> Memory:
+        """What the last run left; nothing, and a line about it, where the file is missing or damaged."""
+        memory = cls(directory / NAME)
+        try:
+            memory.alive_ms, file = await aside(memory._load, kind=memory._path, within=WITHIN)
+            memory._read = file.sections
+        except FileNotFoundError:
+            log.info("nothing is remembered of events, as at a first start", file=str(memory._path))
+            memory.changed()
+        except (OSError, ValueError) as error:
+            log.warning("what is remembered of events cannot be read", file=str(memory._path), reason=str(error))
+            memory.changed()  # so that the next start does not say it again
+        return memory
+
+    def section(self, name: str, form: type[T], content: Callable[[], T]) -> T | None:
+        """What the last run left under that name; from now on `content` gives what this one leaves."""
+        self._write[name] = content
+        former = self._read.pop(name, None)
+        if former is None:
+            return None
+        try:
+            return msgspec.json.decode(former, type=form)
+        except msgspec.DecodeError as error:
+            log.warning("a part of what is remembered of events is damaged", part=name, reason=str(error))
+            return None
+
+    def changed(self) -> None:
+        """Something is to be remembered. On the loop; returns at once."""
+        self._stir.set()
+
+    async def run(self, *, touch: bool) -> None:
+        """Write what has changed, until cancelled; with `touch`, leave a sign of life every minute."""
+        while True:
+            try:
+                async with asyncio.timeout(ALIVE if touch else None):
+                    await self._stir.wait()
+            except TimeoutError:
+                await self._touch()
+                continue
+            await asyncio.sleep(APART if await self.save() else AGAIN)
+
+    async def save(self) -> bool:
+        """Write what there is to remember, now; whether that could be done."""
+        self._stir.clear()
+        self._number += 1
+        number, path = self._number, self._path
+        content = {**self._read, **{name: give() for name, give in self._write.items()}}
+
+        def write() -> int:
+            _replace(path, msgspec.json.encode({"format": FORMAT, "sections": content}))
+            return number
+
+        try:
+            # What is under way is waited for by whoever comes; it may be an older state that is written then.
+            is_written = await aside(write, kind=path, within=WITHIN) == number
+        except (OSError, msgspec.MsgspecError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            if reason != self._failure:
+                log.warning("events cannot be remembered, a restart may repeat some", file=str(path), reason=reason)
+            self._failure, is_written = reason, False
+        else:
+            if self._failure and is_written:
+                log.info("events are remembered again", file=str(path), after=self._failure)
+                self._failure = ""
+        if not is_written:
+            self._stir.set()
+        return is_written
+
+    async def _touch(self) -> None:
+        try:
+            await aside(lambda: os.utime(self._path), kind=("touch", self._path), within=WITHIN)
+        except OSError:
+            self._stir.set()  # writing says what is the matter
+
+    def _load(self) -> tuple[int, _File]:
+        with self._path.open("rb") as file:
+            state = os.fstat(file.fileno())
+            if state.st_size > LARGEST:
+                raise ValueError(f"{state.st_size} bytes, and no such file has more than {LARGEST}")
+            read = msgspec.json.decode(file.read(), type=_File)
+        if read.format != FORMAT:
+            raise ValueError(f"it has the format {read.format}, this program knows {FORMAT}")
+        return state.st_mtime_ns // 1_000_000, read
+
+
+def _replace(path: Path, content: bytes) -> None:
+    draft = path.with_suffix(".new")
+    try:
+        draft.touch(mode=0o600)
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,240 @@
+"""
+Watches the records that pass by, for rules: which of them are looked at, and which events they cause.
+
+    of(source, tags) ─▸ the rules of a stream, once     take(...) ─▸ events     committed(event): it is durable
+
+What is remembered for the next run follows `committed`, not `take`: an event that never became durable is
+caused again, one that did is not.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import structlog
+
+from agent.events import wording
+from agent.events.kept import Kept, KeptRule, KeptRules, key
+from agent.events.ready import Ready, Told
+from agent.events.rule import SOURCE, Rule
+from agent.record import source_and_tags
+from agent.stats import Stats
+
+log = structlog.get_logger()
+
+MOST = 10_000  # instances over all rules: some 3 MB
+GONE_MS = 86_400_000  # what was not seen for so long makes room for others
+FORGOTTEN_MS = 30 * 86_400_000  # what was not seen for so long is not remembered for another run
+SAY_AGAIN = 3600.0
+
+Rules = tuple[Ready, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A record to be: what a change of state has to say."""
+
+    source: str
+    tags: Mapping[str, str]
+    fields: Mapping[str, object]
+    ts_ms: int
+    instance: Told
+    kept: Kept  # to be remembered once it is durable
+
+
+class Watch:
+    """All rules. One per agent; a reload makes a new one out of what the former one left."""
+
+    def __init__(self, rules: Sequence[Rule], *, stats: Stats, most: int = MOST) -> None:
+        self._rules = [Ready.of(rule, stats) for rule in rules]
+        self._most = most
+        self._count = 0
+        self._said_full = -SAY_AGAIN
+        self._left_out = stats.counter(
+            "agent_events_unwatched_total", "Samples that a rule did not look at: too many sets of tags."
+        )
+        self.changed: Callable[[], None] = lambda: None  # called when there is something new to remember
+        for each in self._rules:
+            stats.gauge("agent_events_firing", "Sets of tags for which a rule fires.", each.firing, rule=each.rule.name)
+
+    def of(self, source: str, tags: Mapping[str, str]) -> Rules:
+        """The rules that watch records of that source with those tags: events themselves are watched by none."""
+        if source.startswith(SOURCE):
+            return ()
+        return tuple(each for each in self._rules if each.selection.matches(source, tags))
+
+    def take(self, rules: Rules, middle: bytes, payload: bytes, ts_ms: int, arrival_ms: int) -> list[Event]:
+        """
+        Take a sample, for the rules that watch it; gives the events that it causes.
+
+        `middle` is what stands in the record between its time and its fields, `payload` its fields.
+        """
+        fields = _fields(payload)
+        events = []
+        for each in rules:
+            value = each.condition.value_in(fields)
+            asks = each.condition.holds(value)
+            if asks is None:
+                continue
+            instance = each.instances.get(middle) or self._meet(each, middle, arrival_ms)
+            if instance is None:
+                self._left_out.add()
+                continue
+            if instance.is_firing:
+                asks = bool(each.clearing.holds(value))
+            has_changed = instance.take(asks=asks, at=ts_ms, arrival=arrival_ms, lasting=each.lasting, hold=each.hold)
+            if has_changed:
+                each.suppressed += 1  # unless it is told, right now or late
+            if instance.is_firing != instance.was_firing and each.budget.take(arrival_ms):
+                events.append(_event(each, instance, middle, fields, value, ts_ms))
+            elif has_changed:
+                _mute(each)
+        return events
+
+    def committed(self, event: Event) -> None:
+        """The event is durable: from now on it is remembered, and not caused again."""
+        event.instance.kept = event.kept
+        self.changed()
+
+    # From one run to the next.
+
+    def remembered(self) -> KeptRules:
+        """What the next run has to know, by the names of the rules."""
+        return {
+            each.rule.name: KeptRule(
+                watches=each.watches,
+                suppressed=each.suppressed,
+                spent=list(each.budget.spent),
+                states=_states(each),
+            )
+            for each in self._rules
+        }
+
+    def restore(self, kept: KeptRules, now_ms: int) -> None:
+        """Go on where the last run ended. A rule that watches something else by now starts anew."""
+        for each in self._rules:
+            former = kept.get(each.rule.name)
+            if former is None:
+                continue
+            if former.watches != each.watches:
+                log.info("event rule starts anew, as it watches something else", rule=each.rule.name)
+                continue
+            each.suppressed = former.suppressed
+            each.budget.spent.extend(former.spent)
+            known = [state for state in former.states if now_ms - state.seen < FORGOTTEN_MS]
+            for state in known[: self._most - self._count]:
+                each.earlier[state.key] = state
+                self._count += 1
+
+    # Room.
+
+    def _meet(self, each: Ready, middle: bytes, arrival_ms: int) -> Told | None:
+        """The instance of tags that are met for the first time in this run; None where there is no room."""
+        source, tags = source_and_tags(middle)
+        former = each.earlier.pop(key(source, tags), None)
+        if former is None and self._count >= self._most and not self._make_room(arrival_ms):
+            return None
+        self._count += former is None
+        instance = each.instances[middle] = Told()
+        if former is not None:
+            instance.is_firing = instance.was_firing = former.is_firing
+            instance.began, instance.changed, instance.kept = former.began, former.changed, former
+        return instance
+
+    def _make_room(self, now: int) -> bool:
+        """Forget what is at rest, or else what was not seen for a day; whether that was anything."""
+        freed = self._forget(
+            lambda each, instance: instance.is_resting(now, each.hold) and not instance.was_firing,
+            lambda each, kept: not kept.is_firing and now - kept.changed >= each.hold,
+        ) or self._forget(
+            lambda _, instance: now - instance.arrived > GONE_MS,
+            lambda _, kept: now - kept.seen > GONE_MS,
+        )
+        if not freed and time.monotonic() - self._said_full >= SAY_AGAIN:
+            self._said_full = time.monotonic()
+            log.warning("too many sets of tags for event rules, new ones are not watched", most=self._most)
+        return freed
+
+    def _forget(self, is_free: Callable[[Ready, Told], bool], was_free: Callable[[Ready, Kept], bool]) -> bool:
+        before = self._count
+        for each in self._rules:
+            present, former = len(each.instances), len(each.earlier)
+            each.instances = {name: one for name, one in each.instances.items() if not is_free(each, one)}
+            each.earlier = {name: one for name, one in each.earlier.items() if not was_free(each, one)}
+            self._count -= present - len(each.instances) + former - len(each.earlier)
+        return self._count < before
+
+
+def _fields(payload: bytes) -> dict[str, Any]:
+    """The fields of a record, whose JSON was checked."""
+    try:
+        fields = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        # Half of a surrogate pair in an escape: JSON's grammar allows it, orjson does not.
+        fields = json.loads(payload)
+    return fields if isinstance(fields, dict) else {}
+
+
+def _event(each: Ready, instance: Told, middle: bytes, fields: Mapping[str, Any], value: object, ts_ms: int) -> Event:
+    rule, is_firing = each.rule, instance.is_firing
+    source, tags = source_and_tags(middle)
+    began = ts_ms if instance.began is None else instance.began
+    newest = ts_ms if instance.newest is None else instance.newest
+    changed = newest if instance.changed is None else instance.changed
+    template = each.what if is_firing else each.what_clear
+    known = {
+        "value": wording.readable(value),
+        "threshold": each.threshold,
+        "field": each.condition.field,
+        "source": source,
+        "rule": rule.name,
+        "state": "firing" if is_firing else "clear",
+        "host": wording.cut(tags.get("host", "")),
+        "since": wording.moment(began),
+        "for": wording.lasting(newest - began),
+        "ts": wording.moment(ts_ms),
+    }
+    suppressed, each.suppressed = max(0, each.suppressed - 1), 0
+    each.is_muted, instance.was_firing = False, is_firing
+    each.told.add()
+    return Event(
+        source=SOURCE + rule.name,
+        tags={**tags, **rule.tags},
+        fields={
+            "what": wording.render(template, wording.values(known, tags, fields, template), rule.name),
+            "state": known["state"],
+            "rule": rule.name,
+            "value": wording.plain(value),
+            "since": began,
+            "suppressed": suppressed,
+            "field": each.condition.field,
+            "of": source,
+        },
+        ts_ms=ts_ms,
+        instance=instance,
+        kept=Kept(source=source, tags=tags, is_firing=is_firing, began=began, changed=changed, seen=instance.arrived),
+    )
+
+
+def _mute(each: Ready) -> None:
+    each.muted.add()
+    if not each.is_muted:
+        each.is_muted = True
+        log.warning(
+            "event rule has used up its hour, changes are counted", rule=each.rule.name, max_per_hour=each.budget.most
+        )
+
+
+def _states(each: Ready) -> list[Kept]:
+    states = list(each.earlier.values())
+    for instance in each.instances.values():
+        kept = instance.kept
+        if kept is not None and (kept.is_firing or instance.arrived - kept.changed < each.hold):
+            kept.seen = instance.arrived
+            states.append(kept)
+    return states

@@ -1,0 +1,59 @@
+"""What is said of records and rows that do not arrive, though nothing failed: when it begins, and once an hour."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+
+import structlog
+
+from agent.errors import DeliveryError
+
+log = structlog.get_logger()
+
+REMIND = 3600.0
+MAX_NAMES = 100  # of sources and metrics, in memory and so in a line
+
+_WORDS = {
+    "unused": "records feed no schema",
+    "lacking": "records lack a dimension, and are in no row",
+    "unfit": "values that a metric cannot hold are left out",
+}
+
+
+class Notes:
+    """Counts, and says so in the log."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, Counter[str]] = {kind: Counter() for kind in _WORDS}
+        self._said: dict[str, float] = {}
+        self._refused: dict[str, int] = {}  # schema -> rows dropped since it was last accepted
+
+    def left(self, left: Mapping[str, Mapping[str, int]]) -> None:
+        """What a delivered batch held and did not send."""
+        for kind, counts in left.items():
+            known = self._counts[kind]
+            fresh = [name for name in counts if name not in known and len(known) < MAX_NAMES]
+            known.update({name: count for name, count in counts.items() if name in known or name in fresh})
+            if counts and (fresh or self._is_time(kind)):
+                say = log.info if kind == "unused" else log.warning
+                say(_WORDS[kind], far_side="cloud_insight", so_far=dict(known))
+                self._said[kind] = time.monotonic()
+
+    def dropped(self, schema: str, rows: int, why: DeliveryError) -> None:
+        """Rows were refused, and the operator wants such rows to be left out."""
+        before = self._refused.get(schema)
+        self._refused[schema] = (before or 0) + rows
+        if before is None or self._is_time(schema):
+            log.error("rows refused, and dropped", schema=schema, rows=self._refused[schema], reason=why.reason)
+            self._said[schema] = time.monotonic()
+
+    def accepted(self, schema: str) -> None:
+        """Rows of that schema were taken."""
+        if (dropped := self._refused.pop(schema, None)) is not None:
+            self._said.pop(schema, None)
+            log.info("rows accepted again", schema=schema, dropped=dropped)
+
+    def _is_time(self, what: str) -> bool:
+        return time.monotonic() - self._said.get(what, -REMIND) >= REMIND

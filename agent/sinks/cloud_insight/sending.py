@@ -1,0 +1,168 @@
+"""
+Sends the requests of a batch, one after the other, and remembers which rows were taken.
+
+    accepted ──────────────▸ remembered, so that a retry of the batch does not send it again
+    too large ─────────────▸ halves, and the smaller size is kept; a row by itself: Rejected
+    one schema refused ────▸ the others are still sent; then it is told
+    anything else ─────────▸ told at once: it concerns every schema
+
+Nothing of what the service takes can be told apart afterwards: a row sent twice counts twice in SUM and COUNT.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import orjson
+import structlog
+
+from agent.errors import DeliveryError, Rejected, Retryable, TooLarge
+from agent.http import Answer, quoted
+from agent.ncloud import Gateway, trace_of
+from agent.ports import Parcel
+from agent.sinks.cloud_insight.notes import Notes
+from agent.sinks.cloud_insight.requests import Request, body, content
+
+log = structlog.get_logger()
+
+SEND_DATA = "/cw_collector/real/data"
+REMEMBERED = 64  # batches under way: more are never planned at once
+OF_ONE_SCHEMA = (400, 404)  # statuses that may be about the key in the request
+
+OnRefused = Literal["retry", "drop"]
+
+
+class Sending:
+    """One sink's way to the gateway. `labels`: what messages call the schema of a cw_key."""
+
+    def __init__(self, gateway: Gateway, labels: Mapping[str, str], *, on_refused: OnRefused) -> None:
+        self._gateway = gateway
+        self._labels = labels
+        self._on_refused = on_refused
+        self._notes = Notes()
+        self._room = float("inf")  # bytes of a request, once one was too large
+        self._taken: OrderedDict[str, list[int]] = OrderedDict()  # batch -> rows taken of each request
+
+    async def send(self, parcel: Parcel) -> None:
+        """Return once all of it is taken. Raises a DeliveryError."""
+        requests, left = content(parcel.body)
+        taken = self._taken.setdefault(parcel.id, [0] * len(requests))
+        self._taken.move_to_end(parcel.id)
+        while len(self._taken) > REMEMBERED:
+            self._taken.popitem(last=False)
+        failures: dict[str, DeliveryError] = {}  # by cw_key
+        for n, request in enumerate(requests):
+            if request.cw_key in failures:
+                continue
+            try:
+                await self._request(request, taken, n)
+            except DeliveryError as failure:
+                if not _is_of_one_schema(failure):
+                    raise
+                if self._on_refused == "drop" and not isinstance(failure, Rejected):
+                    self._notes.dropped(self._labels[request.cw_key], len(request.rows) - taken[n], failure)
+                else:
+                    failures[request.cw_key] = failure
+            else:
+                self._notes.accepted(self._labels[request.cw_key])
+        if failures:
+            raise _told(list(failures.values()))
+        del self._taken[parcel.id]
+        self._notes.left(left)
+
+    async def _request(self, request: Request, taken: list[int], n: int) -> None:
+        """Send what is not taken of a request, in as many pieces as it needs."""
+        label = self._labels[request.cw_key]
+        while taken[n] < len(request.rows):
+            waiting = request.rows[taken[n] :]
+            count = _fitting(waiting, self._room)
+            written = body(request.cw_key, waiting[:count])
+            try:
+                answer = await self._gateway.call("POST", SEND_DATA, written)
+            except TooLarge as failure:
+                if count == 1:
+                    reason = f"{label}: a row of {len(written)} bytes: {failure.reason}"
+                    raise Rejected(reason, status=failure.status, answer=failure.answer) from failure
+                self._smaller(len(written) // 2)
+                continue
+            except Retryable as failure:
+                if failure.status not in OF_ONE_SCHEMA:
+                    raise
+                reason = f"{label}: {failure.reason}"
+                raise Retryable(
+                    reason,
+                    status=failure.status,
+                    answer=failure.answer,
+                    ambiguous=failure.ambiguous,
+                    operator=failure.operator,
+                ) from failure
+            if doubt := unconfirmed(label, answer):
+                raise doubt
+            taken[n] += count
+
+    def _smaller(self, room: int) -> None:
+        self._room = min(self._room, room)
+        log.info("requests become smaller", far_side="cloud_insight", bytes=round(self._room))
+
+
+def unconfirmed(label: str, answer: Answer) -> Retryable | None:
+    """
+    What is wrong with a success by its status, which alone is none (SendData, "Response body"); None: it is one.
+
+    Which results there are beside "success" is not published. They are about the schema or the key, as far as
+    anybody knows: the rows wait for who can mend it.
+    """
+    try:
+        said = orjson.loads(answer.body)
+    except orjson.JSONDecodeError:
+        said = None
+    result = said.get("result") if isinstance(said, dict) else None
+    if isinstance(result, str) and result.casefold() == "success":
+        return None
+    if isinstance(said, dict) and "result" in said:
+        words = f"the result is {quoted(orjson.dumps(result))}"
+        if message := said.get("message"):
+            words += f" ({quoted(str(message).encode(errors='replace'))})"
+    else:
+        words = "without a result" if answer.body else "with nothing"
+    trace = trace_of(answer.headers)
+    reason = f"{label}: answered {answer.status}, {words}{f', {trace}' if trace else ''}"
+    return Retryable(reason, status=answer.status, answer=quoted(answer.body), ambiguous=True)
+
+
+def _fitting(rows: Sequence[bytes], room: float) -> int:
+    """How many of the rows, from the first, make a body within that many bytes: one at least."""
+    size = 0
+    for count, row in enumerate(rows):
+        size += len(row) + 1
+        if count and size > room:
+            return count
+    return len(rows)
+
+
+def _is_of_one_schema(failure: DeliveryError) -> bool:
+    if isinstance(failure, Rejected):
+        return True
+    return (
+        type(failure) is Retryable
+        and failure.status is not None
+        and (failure.status in OF_ONE_SCHEMA or 200 <= failure.status < 300)
+    )
+
+
+def _told(failures: Sequence[DeliveryError]) -> DeliveryError:
+    """One error for those of several schemas: what is to be tried again goes before what was refused for good."""
+    again = [each for each in failures if isinstance(each, Retryable)]
+    first = again[0] if again else failures[0]
+    if len(failures) == 1 or not isinstance(first, Retryable):
+        return first
+    reason = "; ".join(dict.fromkeys(each.reason for each in failures))
+    return Retryable(
+        reason,
+        status=first.status,
+        answer=first.answer,
+        ambiguous=any(each.ambiguous for each in again),
+        operator=all(each.operator for each in again),
+    )
