@@ -28,10 +28,9 @@ class Selection:
     """
 
     select: OneOrMore = option(
-        "Sources this sink wants: globs such as `host.*`. Unless given: what the plugin is made for, as a rule "
-        "everything (`rackspace`: `event.*`).",
+        "Sources this sink wants: globs such as `host.*`.",
         ("*",),
-        default_text="everything, or what the plugin is made for",
+        default_text="everything; for `rackspace` `event.*`",
         example=["host.*", "mqtt.plant"],
     )
     exclude: OneOrMore = option("Sources it does not want, out of the selected ones.", (), example=["host.processes"])

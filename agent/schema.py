@@ -78,7 +78,7 @@ def option(doc: str, default: Any = MISSING, *, factory: Any = MISSING, **meta: 
     `meta` may hold `example` (a TOML value to show where there is no default), `low`/`high` (bounds),
     `default_text` (what a default of None comes to, in words), `renamed_from` (a former key, still read
     for two minor versions), `must_exist` (a path: of a file that can be read by now), `not_shared` (a path
-    of a sink: no two sinks of the kind may have the same).
+    of a sink: no two sinks of the kind may have the same), `in_example` (not commented out in agent.toml.example).
     """
     metadata = {"doc": doc, **meta}
     if factory is not MISSING:

@@ -40,6 +40,9 @@ def summary(config: Config) -> Iterator[str]:
     for n, (name, sink) in enumerate(config.sinks.items()):
         wants = _selection(sink.selection)
         yield f"{'' if n else 'sends':9} {wants} to {name} ({sink.kind}){_settings(sink.plugin)}"
+        # What it will cost at the far side, where the plugin can tell.
+        if (outlook := getattr(sink.plugin, "outlook", None)) is not None:
+            yield from (f"{'':11} {line}" for line in outlook(config.agent.tags_with_host()))
     yield f"{'spool':9} {config.spool.directory}, at most {_limit(config, 'max_bytes')}"
     if config.status.enabled:
         yield f"{'status':9} http://{config.status.listen}/"

@@ -16,7 +16,15 @@ from agent.schema import Secret, is_secret, kind_of, options_of, written
 OWN: dict[str, type] = {"agent": Agent, "spool": Spool, "log": Log, "status": Status}
 COMMON: dict[Role, tuple[type, ...]] = {"collectors": (CollectorOptions,), "sinks": (Selection, DeliveryOptions)}
 # What the example calls its collectors and sinks, where their kind is no good name.
-NAMES = {"mqtt": "plant", "obsrv": "lake", "file": "archive", "stdout": "console", "self": "agent"}
+NAMES = {
+    "mqtt": "plant",
+    "cloud_insight": "insight",
+    "obsrv": "lake",
+    "rackspace": "notes",
+    "file": "archive",
+    "stdout": "console",
+    "self": "agent",
+}
 
 _SAMPLES = {"duration": "10s", "size": "1MiB", "one or more": [], "list": [], "dict": {}}
 _PLAIN_SAMPLES: dict[Any, Any] = {bool: False, int: 1, float: 1.0, Path: "/path/to/file"}
@@ -32,6 +40,7 @@ class Option:
     default: Any  # as TOML has it; MISSING where the option is required, None where it has no value
     default_text: str
     sample: Any
+    in_example: bool = False  # stands in the example though it has a default: without it, nothing would work
 
     @property
     def default_words(self) -> str:
@@ -66,7 +75,8 @@ def _option(each: Field[Any], hint: Any) -> Option:
     if sample is MISSING:
         sample = default if default not in (MISSING, None) else _sample(hint)
     words = each.metadata.get("default_text", "none" if default is None else "")
-    return Option(each.name, hint, " ".join(each.metadata["doc"].split()), default, words, sample)
+    doc = " ".join(each.metadata["doc"].split())
+    return Option(each.name, hint, doc, default, words, sample, each.metadata.get("in_example", False))
 
 
 def _sample(hint: Any) -> Any:

@@ -10,7 +10,15 @@ from agent.cli.declared import OWN, Option, about, options, plugin_classes, shar
 from agent.config.plugins import KINDS, Role
 
 # What the example calls its collectors and sinks, where their kind is no good name.
-NAMES = {"mqtt": "plant", "obsrv": "lake", "file": "archive", "stdout": "console", "self": "agent"}
+NAMES = {
+    "mqtt": "plant",
+    "cloud_insight": "insight",
+    "obsrv": "lake",
+    "rackspace": "notes",
+    "file": "archive",
+    "stdout": "console",
+    "self": "agent",
+}
 
 WIDTH = 110
 
@@ -58,7 +66,7 @@ def _rows(listed: Iterable[Option], path: str, *, live: bool, then: Iterable[str
     rows: list[str] = []
     nested: list[str] = []
     for option in listed:
-        is_live = live and option.is_required
+        is_live = live and (option.is_required or option.in_example)
         mark = "" if is_live else "#"
         if option.tables is None:
             text = option.doc

@@ -246,6 +246,9 @@ def _check_delivery(sinks: Mapping[str, SinkTable], spool: Spool | None, reading
                     f"expected at least {format_duration(2 * limits.window)}, as sinks.{name} sends together what was "
                     f"taken in within {format_duration(limits.window)}",
                 )
+        warnings = getattr(table.plugin, "selection_warnings", None)
+        for key, text in warnings(table.selection.select) if warnings is not None else ():
+            reading.doubtful(("sinks", name, key), text)
         if was is None:
             continue
         if was in present:

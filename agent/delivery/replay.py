@@ -19,7 +19,7 @@ from typing import Any, Final
 import structlog
 
 from agent.delivery.episode import describe
-from agent.delivery.form import draft
+from agent.delivery.form import BrokenSinkError, draft
 from agent.errors import AuthExpired, DeliveryError, Rejected, Retryable, TooLarge, Unfit
 from agent.ports import Parcel, Send, Sink
 from agent.record import Run, batch_id
@@ -34,7 +34,8 @@ LONGEST_SEND = 600.0  # a sink has its own timeout; this is for one whose timeou
 PROGRESS_SECONDS = 0.5
 SAID_ONE_BY_ONE = 100  # letters that stay, with their reasons; beyond that they are counted
 
-Resend = Callable[[Run], Awaitable[None]]  # raises Unfit or a DeliveryError where the record is not taken
+# Raises Unfit, a DeliveryError or BrokenSinkError where the record is not taken.
+Resend = Callable[[Run], Awaitable[None]]
 Tell = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 
@@ -102,20 +103,22 @@ async def drop(shelf: Shelf, wanted: Wanted, tell: Tell, out: Outcome) -> None:
 
 
 async def resend(sink: Sink, send: Send, run: Run) -> None:
-    """Send one record through a sink that no delivery runs for. Raises Unfit or a DeliveryError, or the sink's bug."""
+    """Send one record through a sink that no delivery runs for. Raises Unfit, a DeliveryError, or BrokenSinkError."""
     [made] = draft(sink, run, math.inf)
     if made.unfit:
         raise Unfit({0: next(iter(made.unfit.values()))})
     if made.bug is not None:
-        raise made.bug
+        raise BrokenSinkError(made.bug)
     parcel = Parcel(batch_id(made.segment, made.first, made.count, made.crc), made.body or b"", made.count)
     try:
-        async with asyncio.timeout(LONGEST_SEND) as limit:
+        async with asyncio.timeout(LONGEST_SEND):
             await send(parcel)
-    except TimeoutError:
-        if limit.expired():
-            raise Retryable(f"no outcome within {LONGEST_SEND:.0f} s", ambiguous=True) from None
+    except (Unfit, DeliveryError):
         raise
+    except TimeoutError as error:
+        raise Retryable(f"no outcome within {LONGEST_SEND:.0f} s", ambiguous=True) from error
+    except Exception as bug:
+        raise BrokenSinkError(bug) from bug
 
 
 def run_of(letter: Letter) -> Run:
@@ -168,10 +171,10 @@ class _Course:
             self.out.stopped[sink] = describe(trouble)
             self.out.left[sink] += 1
             self.out.locked_out = self.out.locked_out or isinstance(trouble, AuthExpired)
-        except Exception as bug:
-            # A bug in the sink, over this record as likely as not: said with its trace, and the letter stays.
+        except BrokenSinkError as broken:
+            # Over this record as likely as not: said with its trace, and the others have their turn.
             log.exception("a sink failed over a dead letter", sink=sink, id=identity(letter))
-            await self._stays(letter, "refused", f"bug in the sink: {bug!r}")
+            await self._stays(letter, "refused", f"bug in the sink: {broken.bug!r}")
         else:
             return True
         return False

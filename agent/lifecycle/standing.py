@@ -17,6 +17,7 @@ from agent.delivery import Notice
 from agent.events.wording import cut, lasting, moment
 
 Kind = Literal["start", "stop", "outage"]
+Numbers = dict[str, int | str | bool]
 
 
 class Stop(msgspec.Struct, kw_only=True):
@@ -66,7 +67,7 @@ class Saying(msgspec.Struct, kw_only=True):
     """An event whose time has come; it stays here until it is durable."""
 
     ts: int
-    fields: dict[str, int | str | bool]
+    fields: Numbers
     sink: str = ""  # whose outage it is about
 
 
@@ -96,8 +97,8 @@ class Standing(msgspec.Struct, kw_only=True):
             former.last, former.count = now, former.count + 1
             former.unclean += stop is not None and not stop.is_clean
             former.stop = former.stop or stop
-        for waiting in (self.restart, *self.outages.values(), *self.gaps.values()):
-            if waiting is not None and not now <= waiting.due <= latest:
+        for waiting in self._waiting():
+            if not now <= waiting.due <= latest:
                 waiting.due = due
         self.carry_on(now, version=version, config=config)
 
@@ -150,8 +151,10 @@ class Standing(msgspec.Struct, kw_only=True):
     @property
     def due(self) -> int | None:
         """When there will be something to say; None: not as things are."""
-        waiting = [*self.outages.values(), *self.gaps.values(), *([self.restart] if self.restart else [])]
-        return min((each.due for each in waiting), default=None)
+        return min((each.due for each in self._waiting()), default=None)
+
+    def _waiting(self) -> list[Restart | Outage | Gap]:
+        return [*([self.restart] if self.restart else []), *self.outages.values(), *self.gaps.values()]
 
     def ripen(self, now: int, host: str, kinds: Collection[Kind]) -> bool:
         """Put what is due among the sayings; whether there was anything."""
@@ -205,7 +208,7 @@ class Standing(msgspec.Struct, kw_only=True):
 
     def _say_outage(self, sink: str, outage: Outage, host: str) -> None:
         told = self.told.get(sink)
-        numbers = {"episodes": outage.episodes, "records": outage.records, "reason": outage.reason}
+        numbers: Numbers = {"episodes": outage.episodes, "records": outage.records, "reason": outage.reason}
         why = f": {outage.reason}" if outage.reason else ""
         if outage.until is None:
             if told is None:
@@ -229,7 +232,7 @@ class Standing(msgspec.Struct, kw_only=True):
     def _say_gap(self, sink: str, gap: Gap, host: str) -> None:
         words = f"sink {sink} of {host} will never get {gap.records} records"
         words += f" from {moment(gap.since)} to {moment(gap.until)}" + (f": {gap.reason}" if gap.reason else "")
-        numbers = {"gaps": gap.gaps, "records": gap.records, "reason": gap.reason}
+        numbers: Numbers = {"gaps": gap.gaps, "records": gap.records, "reason": gap.reason}
         self._say(gap.until, words, "gap", sink, since=gap.since, until=gap.until, **numbers)
 
     def _say(self, ts: int, what: str, state: str, sink: str = "", **fields: int | str | bool) -> None:

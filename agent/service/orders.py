@@ -6,17 +6,22 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import structlog
 
 from agent.delivery import replay
 from agent.delivery.replay import Outcome, Resend, Wanted
+from agent.errors import Retryable
+from agent.record import Run
 from agent.service.exits import Exit
 from agent.status.control import Order, Refused, Say
 from agent.supervisor import Running
 
 log = structlog.get_logger()
+
+CANNOT_OPEN = "cannot open: "  # how a sink's part says that it is not open
 
 
 @dataclass(slots=True, eq=False)
@@ -61,11 +66,17 @@ class Orders:
 
     def _ways(self) -> Mapping[str, Resend]:
         """Each sink under its name and its former names, through the delivery that runs for it."""
-        ways: dict[str, Resend] = {}
-        for name, delivery in self.running.deliveries.items():
-            for former in (name for cursor in self.running.spool.cursors(name) for name in cursor.names):
-                ways.setdefault(former, delivery.resend)
-        return {**ways, **{name: delivery.resend for name, delivery in self.running.deliveries.items()}}
+        ways: dict[str, Resend] = {name: partial(self._resend, name) for name in self.running.deliveries}
+        for name in self.running.deliveries:
+            for former in (former for cursor in self.running.spool.cursors(name) for former in cursor.names):
+                ways.setdefault(former, ways[name])
+        return ways
+
+    async def _resend(self, name: str, run: Run) -> None:
+        part = self.running.health.part("sink", name)
+        if part.state == "down" and part.reason.startswith(CANNOT_OPEN):
+            raise Retryable(part.reason)  # it would be waited for, without end
+        await self.running.deliveries[name].resend(run)
 
     def _book(self, outcome: Outcome) -> None:
         for fate, counts in (("replayed", outcome.replayed), ("dropped", outcome.dropped)):

@@ -15,17 +15,39 @@ import orjson
 from structlog.testing import capture_logs
 from virtual import busy_while
 
-from agent.delivery import Bodies, Delivery
+from agent.delivery import Bodies, Delivery, Tell
 from agent.options import DeliveryOptions
 from agent.ports import Sink
 from agent.spool import Part, Reader, Settings, Spool
 from agent.stats import Health, Stats
 
-__all__ = ["Rig", "capture_logs", "rig"]
+__all__ = ["Rig", "Wall", "capture_logs", "rig"]
 
 
 def record(n: int, ts: int = 1_764_600_000_000, pad: int = 0) -> bytes:
     return b'{"ts":%d,"source":"mqtt.plant","tags":{},"fields":{"n":%d,"pad":"%b"}}' % (ts, n, b"x" * pad)
+
+
+class Wall:
+    """A wall clock that goes with the loop's time, skipped time and all, and can be set."""
+
+    def __init__(self, spool: Spool, at: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ahead = at - self._loop.time()
+        clock = spool.lanes["dead"]._clock  # one for all lanes
+        clock._wall, clock._boottime = self.now_ms, lambda: int(self._loop.time() * 1000)
+        clock._distance = clock._wall() - clock._boottime()
+
+    @property
+    def now(self) -> float:
+        return self._loop.time() + self._ahead
+
+    def now_ms(self) -> int:
+        return int(self.now * 1000)
+
+    def step(self, seconds: float) -> None:
+        """Somebody sets the clock."""
+        self._ahead += seconds
 
 
 class Rig:
@@ -38,13 +60,21 @@ class Rig:
         self.health = Health()
         self.bodies = bodies
         self._pool = pool
+        self.wall: Wall | None = None  # None: that of the machine
+
+    def clock(self, at: float) -> Wall:
+        """From now on the wall clock goes with the loop's time, and begins there."""
+        self.wall = Wall(self.spool, at)
+        return self.wall
 
     async def put(self, numbers: Sequence[int], *, lane: str = "all", age: float = 0.0, pad: int = 0) -> None:
         """Records with these numbers, durable when this returns."""
-        now = int((time.time() - age) * 1000)
+        now = int(((self.wall.now if self.wall else time.time()) - age) * 1000)
         await self.spool.append([Part(lane, "plant", [record(n, now, pad) for n in numbers], now)])
 
-    def delivery(self, sink: Sink, name: str = "lake", seed: int = 1, **options: Any) -> Delivery:
+    def delivery(
+        self, sink: Sink, name: str = "lake", seed: int = 1, tell: Tell | None = None, **options: Any
+    ) -> Delivery:
         return Delivery(
             name,
             sink,
@@ -56,6 +86,7 @@ class Rig:
             rng=Random(seed),
             bodies=self.bodies,
             pool=self._pool,
+            tell=tell,
         )
 
     @asynccontextmanager

@@ -24,7 +24,7 @@ from agent.collectors.host.tree import Tree
 pytestmark = pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="needs /proc")
 
 ALL = Filter.of((), ())
-EVERY = {"per_cpu": True, "mounts": ALL, "fstypes": ALL, "interfaces": ALL, "devices": ALL}
+EVERY = {"per_cpu": True, "mounts": ALL, "fstypes": ALL, "interfaces": ALL, "devices": ALL, "top_processes": 5}
 GROUPS = Host().groups
 
 # How far a value may lie outside of what was read just before and just after: by so much of it, and so much beside.

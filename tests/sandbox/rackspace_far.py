@@ -1,4 +1,4 @@
-"""A client for the tests of the Rackspace stand-in: plain http.client, so that nothing of the agent can agree with it."""
+"""A client for the tests of the Rackspace stand-in: plain http.client, so that it agrees with nothing of the agent."""
 
 from __future__ import annotations
 
@@ -102,6 +102,16 @@ def raw(url: str, timeout: float = 5.0) -> socket.socket:
 
 def read_answer(connection: socket.socket) -> tuple[int, bytes]:
     """One answer from a bare connection: its status and body."""
-    answer = http.client.HTTPResponse(connection)
-    answer.begin()
-    return answer.status, answer.read()
+    [answer] = read_answers(connection, 1)
+    return answer
+
+
+def read_answers(connection: socket.socket, count: int) -> list[tuple[int, bytes]]:
+    """So many answers from a bare connection."""
+    found: list[tuple[int, bytes]] = []
+    with connection.makefile("rb") as stream:
+        for _ in range(count):
+            status = int(stream.readline().split()[1])
+            headers = http.client.parse_headers(stream)
+            found.append((status, stream.read(int(headers["Content-Length"]))))
+    return found

@@ -40,7 +40,13 @@ def test_a_process_takes_faults_keys_schemas_and_settings_and_keeps_a_journal(tm
         assert [row["target"] for row in far.rows(CW_KEY)] == ["a", "b"]
         stored = exchange(port, "GET", f"/_sandbox/stored/{CW_KEY}", {}, host="::1")
         assert len(stored.body.splitlines()) == 3
-        for path, body in (("faults", b'{"fault": "none"}'), ("keys", b"{}"), ("settings", b'{"x": 1}'), ("x", b"")):
+        for path, body in (
+            ("faults", b'{"fault": "none"}'),
+            ("keys", b"{}"),
+            ("settings", b'{"x": 1}'),
+            ("faults", b"[]"),
+            ("x", b""),
+        ):
             said = exchange(port, "POST", f"/_sandbox/{path}", {}, body, host="::1")
             assert said.status in (400, 404)
         with pytest.raises(urllib.error.HTTPError):

@@ -49,12 +49,13 @@ async def handle(state: State, request: web.BaseRequest) -> Answer:
                 text = b"no such path; see agent/sandbox/ncloud/control.py\n"
                 return Answer(status=404, body=text, content_type="text/plain")
     except (KeyError, TypeError, ValueError) as error:
-        said = type(error).__name__ if what == "keys" else repr(error)  # a secret may stand in it
-        return Answer(status=400, body=f"not one of the {what}: {said}\n".encode(), content_type="text/plain")
+        return Answer(status=400, body=f"not one of the {what}: {error!r}\n".encode(), content_type="text/plain")
 
 
-def change(state: State, what: str, options: dict[str, Any]) -> None:
+def change(state: State, what: str, options: Any) -> None:
     """One fault, key, schema or setting. KeyError, TypeError or ValueError where it is none."""
+    if not isinstance(options, dict):
+        raise TypeError("an object is wanted")
     match what:
         case "faults":
             state.faults.add(BY_NAME[options.pop("fault")](**options))

@@ -100,11 +100,11 @@ def reset(request: web.BaseRequest) -> None:
 
 
 async def half(request: web.BaseRequest, answer: Answer, date: str) -> web.StreamResponse:
-    """The first half of an answer, then the end of the connection; of an empty one, half of its head."""
+    """The first half of an answer, then the end of the connection; of an empty one, not even a status."""
     if request.transport is None:
         return web.Response()
     if not answer.body:
-        request.transport.write(b"HTTP/1.1 200 OK\r\nContent-Le")
+        request.transport.write(b"HTTP/1.")
     else:
         part = web.StreamResponse(status=answer.status, headers={"Date": date})
         part.content_length = len(answer.body)

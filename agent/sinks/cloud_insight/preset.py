@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from agent.sinks.cloud_insight.feeds import Measure, Origin, Table
-from agent.sinks.cloud_insight.schema import Across, DataType, Function, Schema
+from agent.sinks.cloud_insight.schema import Across, DataType, Fixed, Function, Schema
 
 HOST = "host"
 MIB = 1 << 20
@@ -25,7 +25,7 @@ DISKS = (
 
 def host(cw_key: str | int, name: str = "") -> Table:
     """The table of the preset, for the schema of that key."""
-    dimensions = {"host": "host"}
+    dimensions: dict[str, str | Fixed] = {"host": "host"}
     schema = Schema(cw_key=cw_key, name=name or "preset host", select=("host.*",), dimensions=dimensions, metrics={})
     return Table(schema, _MEASURES)
 

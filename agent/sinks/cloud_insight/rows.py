@@ -126,7 +126,7 @@ class Rows:
 def _dimensions(schema: Schema, feed: Feed, fields: Values) -> tuple[tuple[str, ...], str]:
     """Their values, and which of them is lacking."""
     if feed.lacks or not feed.paths:
-        return cast(tuple[str, ...], feed.dimensions), feed.lacks
+        return cast("tuple[str, ...]", feed.dimensions), feed.lacks
     paths = iter(feed.paths)
     values = [_text(value_at(fields, next(paths))) if value is None else value for value in feed.dimensions]
     lacks = next((name for name, value in zip(schema.dimensions, values, strict=True) if not value), "")

@@ -51,7 +51,7 @@ class Series:
             self._last, self._until = value, ts
         return True
 
-    def _number(self, ts: int, value: int | float) -> None:
+    def _number(self, ts: int, value: float) -> None:
         before = self._last
         if self._count == 0:
             self._first = ts
@@ -99,10 +99,6 @@ def combined(several: Sequence[Series], measure: Measure) -> Value | None:
     if len(numbers) > 1 and how != "last":
         one = _FOLDS[how](numbers)
     return typed(one, measure.type)
-
-
-_FOLDS[how](values)
-    return typed(one, metric.type)
 
 
 _FOLDS: Mapping[str, Callable[[list[int | float]], int | float]] = {

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from agent.errors import Unverified
 from agent.ncloud import CLOUD_INSIGHT, GatewayOptions, gateway_problems, open_gateway
 from agent.ports import Limits, Send
 from agent.record import Run

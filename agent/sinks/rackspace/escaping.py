@@ -20,8 +20,7 @@ MAX_VALUE = 32_766
 ELLIPSIS = "…"
 
 _UNSAFE = re.compile(r'["\\\x00-\x1f]')
-_CONTROLS = {code: " " for code in range(0x20)}
-_REPLACED = {**_CONTROLS, ord('"'): "'", ord("\\"): "/"}
+_REPLACED = {**dict.fromkeys(range(0x20), " "), ord('"'): "'", ord("\\"): "/"}
 # The first quotation mark that ends the string, followed by what may follow a string within an object.
 _REACHES_OUT = re.compile(r'(?:[^"\\]|\\.)*+"\s*+[,}]', re.DOTALL)
 

@@ -40,7 +40,14 @@ class Identity:
     """One account's token."""
 
     def __init__(
-        self, options: HttpOptions, url: str, username: str, api_key: Secret, client: Client, clock: FarClock, rng: Random
+        self,
+        options: HttpOptions,
+        url: str,
+        username: str,
+        api_key: Secret,
+        client: Client,
+        clock: FarClock,
+        rng: Random,
     ) -> None:
         self._url = f"{url.rstrip('/').removesuffix('/v2.0')}/v2.0/tokens"
         self._username = username
@@ -148,7 +155,9 @@ class Identity:
         try:
             return access(answer.body, answer.date or self._clock.now())
         except ValueError as error:
-            raise Retryable(f"Identity: {error}; is identity_url right?", status=answer.status, operator=True) from error
+            raise Retryable(
+                f"Identity: {error}; is identity_url right?", status=answer.status, operator=True
+            ) from error
 
 
 def _verdict(answer: Answer) -> DeliveryError | None:

@@ -30,7 +30,7 @@ class RackspaceOptions(HttpOptions):
         None,
         default_text="the hosted service, as Rackspace Identity's catalog has it",
         example="http://127.0.0.1:19000",
-        live=True,
+        in_example=True,
     )
     query_url: str | None = option(
         "Where events are read, without /v2.0: for `escape` = `auto` and verify-delivery. Blueflood reads on a port of "
@@ -52,7 +52,9 @@ class RackspaceOptions(HttpOptions):
         "{record}; and {pairs}, which is every tag and field but `what` as name=value.",
         ("{fields.what}", "{source}"),
     )
-    tags: str = option("Template of the event's tags. Runs of blanks become one.", "{host} {fields.rule} {fields.state}")
+    tags: str = option(
+        "Template of the event's tags. Runs of blanks become one.", "{host} {fields.rule} {fields.state}"
+    )
     data: str = option("Template of the event's data.", "id={id}, {pairs}")
     rate: int = option(
         "Most requests a minute. The service's own limit, 1,000, is the tenant's: all its agents share it.",
@@ -101,7 +103,7 @@ class RackspaceOptions(HttpOptions):
 
     def selection_warnings(self, select: Sequence[str]) -> list[tuple[str, str]]:
         """What is doubtful about records of these sources going here: an event each, at `rate`."""
-        wide = [glob for glob in select if any(fnmatchcase(source, glob) for source in BULK)]
+        wide = [glob for glob in select if glob.startswith("host.") or any(fnmatchcase(each, glob) for each in BULK)]
         if not wide:
             return []
         a_day = f"{self.rate * 1440:,}"
@@ -117,7 +119,9 @@ class RackspaceOptions(HttpOptions):
         elif self.username:
             lines.append(f"more than the tenant's limit of {TENANT_LIMIT:,} requests a minute, unless it was raised")
         if self.escape == "auto" and not self.query_url and not self.username:
-            lines.append("without query_url `auto` cannot find out how values are escaped: they are sent as by `replace`")
+            lines.append(
+                "without query_url `auto` cannot find out how values are escaped: they are sent as by `replace`"
+            )
         return lines
 
     @property

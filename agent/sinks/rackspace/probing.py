@@ -17,7 +17,7 @@ import structlog
 from agent.errors import DeliveryError, Rejected, Retryable, TooLarge, Unverified
 from agent.sinks.rackspace.answers import verdict
 from agent.sinks.rackspace.escaping import Mode
-from agent.sinks.rackspace.service import Service
+from agent.sinks.rackspace.service import Event, Service
 
 log = structlog.get_logger()
 
@@ -73,7 +73,7 @@ class Escapes:
         mark, when = token_hex(8), self._service.clock.now_ms()
         await self._service.turn()
         what = "telemetry-agent tests how values are escaped"
-        event = {"what": what, "when": when, "tags": "telemetry-agent-self-test", "data": f"{mark} {_SEQUENCE}"}
+        event: Event = {"what": what, "when": when, "tags": "telemetry-agent-self-test", "data": f"{mark} {_SEQUENCE}"}
         if refused := verdict(await self._service.post(event)):
             raise refused
         try:

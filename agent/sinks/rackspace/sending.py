@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from random import Random
 
-import msgspec
-
 from agent.errors import DeliveryError, Rejected, Retryable, Throttled, Unfit
 from agent.http import Answer
 from agent.ports import Parcel
@@ -16,19 +14,17 @@ from agent.sinks.rackspace.escaping import Mode, cut, needs_escaping, reaches_ou
 from agent.sinks.rackspace.options import RackspaceOptions
 from agent.sinks.rackspace.probing import Escapes
 from agent.sinks.rackspace.service import Service
-from agent.sinks.rackspace.texts import Annotation, time_text
+from agent.sinks.rackspace.texts import Annotation, decode, time_text
 
 # Blueflood's window, by its own clock (BEFORE_ and AFTER_CURRENT_COLLECTIONTIME_MS), less a minute on each side for
 # the way there and for clocks.
 OLDEST_MS = 3 * 86_400_000 - 60_000
 NEWEST_MS = 600_000 - 60_000
-# How far a record's time may lie from its batch's and still be the agent's own stamp: a device's is not ours to correct.
+# How far a record's time may lie from its batch's and still be the agent's stamp: a device's is not ours to correct.
 STAMP_SLACK_MS = 60_000
 # The limit is the tenant's: whoever was told to wait comes back somewhere within half as long again.
 SPREAD = 0.5
 LEAST_SPREAD = 5.0
-
-_decode = msgspec.json.Decoder(Annotation).decode
 
 
 class Sender:
@@ -42,7 +38,7 @@ class Sender:
 
     async def send(self, parcel: Parcel) -> None:
         """Return once the far side has taken it. Raises a DeliveryError; Unfit for what it can never take."""
-        note = _decode(parcel.body)
+        note = decode(parcel.body)
         self._dated(note)  # what is too late need not wait for its turn
         needs_care = any(map(needs_escaping, (note.what, note.tags, note.data)))
         mode: Mode = await self._escapes.mode() if needs_care else "none"

@@ -22,6 +22,8 @@ from agent.sinks.rackspace.quota import Quota
 # Never a header named tenantId: Blueflood believes it before the path (6557fd4f, the router adds the path's to it).
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 
+Event = Mapping[str, str | int]  # what, when, tags and data, as they go into a request
+
 
 class Service:
     """One tenant's events. Without a user name it is a Blueflood of one's own, which asks for no token."""
@@ -32,6 +34,7 @@ class Service:
         self._client = client
         self._pace = Pace(options.rate)
         self._quota = Quota(self._pace)
+        self._ingest_url = options.url or ""  # as last used
         self._identity: Identity | None = None
         if options.username and options.api_key:
             user = (options.username, options.api_key)
@@ -40,6 +43,7 @@ class Service:
     async def turn(self) -> None:
         """Wait until one more event may go. Raises Throttled where that is not soon."""
         if self._identity is not None and self._quota.take_up():
+            self._pace.charge(asyncio.get_running_loop().time())
             try:
                 answer = await self._ingest("GET", "limits")
             except DeliveryError:
@@ -48,20 +52,20 @@ class Service:
                 self._quota.heard(answer, self.clock.now())
         await self._pace.turn()
 
-    async def post(self, event: Mapping[str, str | int]) -> Answer:
+    async def post(self, event: Event) -> Answer:
         """
-        Post an event, after a `turn`: {what, when, tags, data}, written as the server needs it.
+        Post an event, after a `turn`; its values are written as the server needs them.
 
         Raises a DeliveryError where there is no answer, or the last word on our credentials.
         """
-        answer = await self._ingest("POST", "events", orjson.dumps({key: value for key, value in event.items() if value}))
+        body = orjson.dumps({key: value for key, value in event.items() if value})
+        answer = await self._ingest("POST", "events", body)
         self._quota.count(throttled=answer.status in (413, 429) and answer.retry_after is None)
         return answer
 
     def is_of_another_time(self, answer: Answer) -> bool:
         """Whether a refusal that was about the time has shown that our clock differs from the far side's."""
-        url = self._options.url or self._options.identity_url
-        return self.clock.learn(answer.date, url, refused=True)
+        return self.clock.learn(answer.date, self._ingest_url, refused=True)
 
     async def events(self, from_ms: int, until_ms: int) -> list[Mapping[str, Any]]:
         """
@@ -87,13 +91,14 @@ class Service:
         """A request to the ingest side; a token that is refused is renewed and the request sent again, once."""
         path = f"/v2.0/{self._options.tenant}/{what}"
         if self._identity is None:
-            return await self._request(method, self._options.url or "", path, body, None)
+            return await self._request(method, self._ingest_url, path, body, None)
         access = await self._identity.token()
-        answer = await self._request(method, self._options.url or access.ingest, path, body, access)
+        self._ingest_url = self._options.url or access.ingest
+        answer = await self._request(method, self._ingest_url, path, body, access)
         if answer.status == 401:
             access = await self._identity.renewed(access.token)
             self._pace.charge(asyncio.get_running_loop().time())
-            answer = await self._request(method, self._options.url or access.ingest, path, body, access)
+            answer = await self._request(method, self._ingest_url, path, body, access)
             if answer.status == 401:
                 raise self._identity.hold("the service refuses a new token as well")
         self._identity.accepted()

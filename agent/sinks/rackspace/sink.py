@@ -24,7 +24,8 @@ from agent.sinks.rackspace.answers import verdict
 from agent.sinks.rackspace.options import RackspaceOptions
 from agent.sinks.rackspace.probing import read_back
 from agent.sinks.rackspace.sending import Sender
-from agent.sinks.rackspace.service import Service
+from agent.sinks.rackspace.service import Event, Service
+from agent.sinks.rackspace.texts import decode
 
 # After a post Elasticsearch takes a second to show it, on a busy day more.
 VERIFY_WAITS = (1.2, 1.0, 2.0, 3.0, 5.0, 8.0)
@@ -70,7 +71,8 @@ class Rackspace(RackspaceOptions):
             service = Service(self, client, Random())
             await service.turn()
             when = service.clock.now_ms()
-            event = {"what": "telemetry-agent verifies its delivery", "when": when, "tags": mark, "data": f"id={mark}"}
+            what = "telemetry-agent verifies its delivery"
+            event: Event = {"what": what, "when": when, "tags": mark, "data": f"id={mark}"}
             if refused := verdict(await service.post(event)):
                 raise refused
             say(f"{self.tenant} took an event with tags = {mark}")

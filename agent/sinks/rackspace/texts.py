@@ -20,7 +20,7 @@ from agent.template import Template
 
 PLACES = ("source", "ts", "time", "id", "host", "tags", "fields", "record", "pairs")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_read = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class Annotation(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +31,9 @@ class Annotation(msgspec.Struct, frozen=True, kw_only=True):
     tags: str
     data: str
     newest: int = 0
+
+
+decode = msgspec.json.Decoder(Annotation).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +69,11 @@ def is_place(name: str) -> bool:
 
 
 def time_text(ts: int) -> str:
-    """A time in epoch milliseconds as RFC 3339. Raises BadPayload."""
+    """A time in epoch milliseconds as RFC 3339; outside the calendar the number it is."""
     try:
         moment = _EPOCH + timedelta(milliseconds=ts)
     except OverflowError:
-        raise BadPayload("its time lies outside the calendar") from None
+        return str(ts)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -128,7 +131,7 @@ def _find(json_object: bytes, path: str) -> bytes | None:
 
 def _members(json_object: bytes) -> dict[str, bytes]:
     try:
-        return {name: bytes(value).strip() for name, value in _decode(json_object).items()}
+        return {name: bytes(value).strip() for name, value in _read(json_object).items()}
     except msgspec.DecodeError:
         # JSON allows half a surrogate pair ("\ud800"), msgspec does not.
         return {name: json.dumps(value).encode() for name, value in json.loads(json_object).items()}
