@@ -78,7 +78,8 @@ def option(doc: str, default: Any = MISSING, *, factory: Any = MISSING, **meta: 
     `meta` may hold `example` (a TOML value to show where there is no default), `low`/`high` (bounds),
     `default_text` (what a default of None comes to, in words), `renamed_from` (a former key, still read
     for two minor versions), `must_exist` (a path: of a file that can be read by now), `not_shared` (a path
-    of a sink: no two sinks of the kind may have the same), `in_example` (not commented out in agent.toml.example).
+    of a sink: no two sinks of the kind may have the same), `in_example` (not commented out in agent.toml.example),
+    `key` (its name in TOML, where Python has that word for itself).
     """
     metadata = {"doc": doc, **meta}
     if factory is not MISSING:
@@ -94,6 +95,11 @@ def options_of(cls: type) -> Iterator[tuple[Field[Any], Any]]:
     for each in fields(cls):
         if "doc" in each.metadata:
             yield each, hints[each.name]
+
+
+def key_of(each: Field[Any]) -> str:
+    """The name of an option in TOML."""
+    return str(each.metadata.get("key", each.name))
 
 
 def kind_of(hint: Any) -> tuple[str, Any]:
@@ -178,5 +184,5 @@ def written(value: Any, hint: Any = None) -> Any:
 
 def plain(instance: Any) -> dict[str, Any]:
     """The options of a dataclass as they would stand in TOML, what is None left out, secrets as `***`."""
-    values = ((each.name, getattr(instance, each.name), hint) for each, hint in options_of(type(instance)))
+    values = ((key_of(each), getattr(instance, each.name), hint) for each, hint in options_of(type(instance)))
     return {name: written(value, hint) for name, value, hint in values if value is not None}

@@ -15,11 +15,14 @@ Nothing here knows a kind of collector or sink.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
+from typing import Literal
 
 import structlog
 
@@ -27,8 +30,12 @@ from agent import __version__, remembered
 from agent.config import Config, SinkTable
 from agent.config.settings import Spool as SpoolTable
 from agent.delivery import Bodies, Delivery
+from agent.events.memory import Memory
+from agent.events.rule import BOOKS
+from agent.events.watch import Watch
 from agent.intake import Intake
-from agent.ports import Context
+from agent.lifecycle import Lifecycle
+from agent.ports import Context, Emit
 from agent.spool import Reader, Settings, Spool, default_limits
 from agent.stats import Health, Part, Stats
 from agent.timing import Backoff
@@ -41,6 +48,8 @@ POOL_THREADS = 2
 LOOK_AGAIN = 1.0
 # A plugin that ended gets this long to make its first attempt after the pause.
 FIRST_ATTEMPT = 60.0
+# The last word on events must not hold up the stop of an agent whose disk hangs.
+LAST_SAVE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +81,25 @@ class Running:
 
 
 Beside = Callable[[Running], AbstractAsyncContextManager[None]]
+# What a run is: the agent starts; it goes on with another configuration; or somebody only takes a look, which is
+# no life of its own and makes no events.
+Life = Literal["start", "reload", "look"]
 
 
 async def run(
-    config: Config, stop: asyncio.Event, beside: Beside, progress: Callable[[str], None] | None = None
+    config: Config,
+    stop: asyncio.Event,
+    beside: Beside,
+    progress: Callable[[str], None] | None = None,
+    *,
+    life: Life = "start",
 ) -> None:
     """
     Run everything in `config` until `stop` is set, then wind down in order.
 
     `beside(running)` is entered once the spool is open and the collectors have started, and left when
-    everything but the spool has stopped. `progress` is told how a long recovery gets on. Raises
-    StateError where the state directory cannot be used.
+    everything but the spool has stopped. `progress` is told how a long recovery gets on. `life` tells
+    starts from reloads, for events about the agent itself. Raises StateError where the state directory cannot be used.
     """
     stats, health, rng = Stats(), Health(), Random()
     with ThreadPoolExecutor(POOL_THREADS, "agent-pool") as pool:
@@ -95,12 +112,26 @@ async def run(
             stats=stats,
             progress=progress,
         ) as spool:
+            memory = await _memory(config, settings.directory, life)
+            watch = Watch(() if memory is None else config.events, memory, stats=stats)
+            lifecycle = Lifecycle(
+                config.agent.lifecycle_events,
+                memory,
+                jitter=config.agent.lifecycle_jitter,
+                host=config.agent.tags_with_host()["host"],
+                version=__version__,
+                config=config.config_hash[:12],
+                lanes={name: table.selection.lane for name, table in config.sinks.items()},
+                health=health,
+                rng=rng,
+            )
             intake = Intake(
                 spool,
                 [table.selection for table in config.sinks.values()],
                 config.agent.tags_with_host(),
                 max_record=config.spool.max_record,
                 stats=stats,
+                watch=watch,
             )
             bodies = Bodies()
             deliveries = {
@@ -115,6 +146,7 @@ async def run(
                     rng=rng,
                     bodies=bodies,
                     pool=pool,
+                    tell=lifecycle.tell,
                 )
                 for name, table in config.sinks.items()
             }
@@ -130,11 +162,50 @@ async def run(
                     for name in config.collectors
                 ]
                 leaving = tasks.create_task(_leave_filters(running, former), name="subscriptions")
-                async with beside(running):
+                async with beside(running), _living(memory, lifecycle, intake.emitter(BOOKS), life) as living:
                     await stop.wait()
-                    await _end([*collecting, leaving])
+                    stopped_ms = time.time_ns() // 1_000_000
+                    await _end([*collecting, leaving, living])
                     await _wind_down(spool, deliveries.values(), config.agent.stop_grace)
                     await _end(sending)
+                    lifecycle.ended(stopped_ms)
+
+
+async def _memory(config: Config, directory: Path, life: Life) -> Memory | None:
+    """What is remembered of events, where there are any."""
+    if life == "look":
+        return None
+    if config.events or config.agent.lifecycle_events:
+        return await Memory.load(directory)
+    await Memory.forget(directory)
+    return None
+
+
+@asynccontextmanager
+async def _living(
+    memory: Memory | None, lifecycle: Lifecycle, emit: Emit, life: Life
+) -> AsyncIterator[asyncio.Task[None]]:
+    """Keep what events have to be remembered, and say what the agent has to say of itself (the task)."""
+    lifecycle.begin(again=life == "reload")
+    living = asyncio.create_task(_guarded(lambda: lifecycle.run(emit), "events of the agent itself"), name="lifecycle")
+    tasks = [living]
+    if memory is not None:
+        tasks.append(asyncio.create_task(_guarded(memory.run, "what is remembered of events"), name="memory"))
+    try:
+        yield living
+    finally:
+        await _end(tasks)
+    if memory is not None:
+        # What became durable on the way out is in it, and that this was a stop.
+        await memory.save(within=LAST_SAVE)
+
+
+async def _guarded(run: Callable[[], Awaitable[None]], what: str) -> None:
+    """A bug in what only tells of others ends itself alone; it is said, and the next start begins it anew."""
+    try:
+        await run()
+    except Exception:
+        log.exception("failed, and stays so until the next start", part=what)
 
 
 async def keep_running(part: Part, start: Callable[[], Awaitable[None]], rng: Random) -> None:

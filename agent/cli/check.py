@@ -12,8 +12,9 @@ from agent.cli import state as states
 from agent.cli import toml
 from agent.config import Config
 from agent.options import EVERYTHING, Selection
-from agent.schema import options_of, plain, written
+from agent.schema import key_of, options_of, plain, written
 from agent.status.view import PROMISES
+from agent.units import format_duration
 
 WIDTH = 100  # of one line about a plugin
 
@@ -43,6 +44,7 @@ def summary(config: Config) -> Iterator[str]:
         # What it will cost at the far side, where the plugin can tell.
         if (outlook := getattr(sink.plugin, "outlook", None)) is not None:
             yield from (f"{'':11} {line}" for line in outlook(config.agent.tags_with_host()))
+    yield from _events(config)
     yield f"{'spool':9} {config.spool.directory}, at most {_limit(config, 'max_bytes')}"
     if config.status.enabled:
         yield f"{'status':9} http://{config.status.listen}/"
@@ -64,14 +66,29 @@ def _settings(plugin: Any) -> str:
     values = plain(plugin)
     for each, hint in options_of(type(plugin)):
         default = each.default_factory() if callable(each.default_factory) else each.default
-        if each.name in values and values[each.name] != written(default, hint):
-            item = values[each.name]
+        name = key_of(each)
+        if name in values and values[name] != written(default, hint):
+            item = values[name]
             tables = isinstance(item, list) and item and all(isinstance(part, dict) for part in item)
-            several = "" if tables and (len(item) == 1 or each.name.endswith("s")) else "s"
-            given.append(f"{len(item)} {each.name}{several}" if tables else f"{each.name} = {toml.value(item)}")
+            several = "" if tables and (len(item) == 1 or name.endswith("s")) else "s"
+            given.append(f"{len(item)} {name}{several}" if tables else f"{name} = {toml.value(item)}")
     text = ", ".join(given)
     text = text if len(text) <= WIDTH else text[: WIDTH - 3] + "..."
     return f": {text}" if text else ""
+
+
+def _events(config: Config) -> Iterator[str]:
+    """Which events there will be, and when."""
+    lines = []
+    for rule in config.events:
+        lasting = f" for {format_duration(rule.lasting)}" if rule.lasting else ""
+        where = "".join(f", {tag} is {' or '.join(globs)}" for tag, globs in rule.where.items())
+        lines.append(f"event.{rule.name} when {rule.condition}{lasting}{where}; over when {rule.clearing}")
+    if config.agent.lifecycle_events:
+        within = format_duration(config.agent.lifecycle_jitter)
+        lines.append(f"event.agent for {', '.join(config.agent.lifecycle_events)}, each within {within}")
+    for n, line in enumerate(lines):
+        yield f"{'' if n else 'says':9} {line}"
 
 
 def _selection(selection: Selection) -> str:

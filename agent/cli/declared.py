@@ -10,10 +10,13 @@ from agent.cli import toml
 from agent.config import CollectorOptions
 from agent.config.plugins import KINDS, Role
 from agent.config.settings import Agent, Log, Spool, Status
+from agent.events.rule import Rule
 from agent.options import DeliveryOptions, Selection
-from agent.schema import Secret, is_secret, kind_of, options_of, written
+from agent.schema import Secret, is_secret, key_of, kind_of, options_of, written
 
 OWN: dict[str, type] = {"agent": Agent, "spool": Spool, "log": Log, "status": Status}
+# Tables of the agent itself of which there may be several.
+ARRAYS: dict[str, type] = {"events": Rule}
 COMMON: dict[Role, tuple[type, ...]] = {"collectors": (CollectorOptions,), "sinks": (Selection, DeliveryOptions)}
 # What the example calls its collectors and sinks, where their kind is no good name.
 NAMES = {
@@ -76,7 +79,7 @@ def _option(each: Field[Any], hint: Any) -> Option:
         sample = default if default not in (MISSING, None) else _sample(hint)
     words = each.metadata.get("default_text", "none" if default is None else "")
     doc = " ".join(each.metadata["doc"].split())
-    return Option(each.name, hint, doc, default, words, sample, each.metadata.get("in_example", False))
+    return Option(key_of(each), hint, doc, default, words, sample, each.metadata.get("in_example", False))
 
 
 def _sample(hint: Any) -> Any:

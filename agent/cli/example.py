@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable
 
 from agent.cli import toml
-from agent.cli.declared import OWN, Option, about, options, plugin_classes, shared
+from agent.cli.declared import ARRAYS, OWN, Option, about, options, plugin_classes, shared
 from agent.config.plugins import KINDS, Role
 
 # What the example calls its collectors and sinks, where their kind is no good name.
@@ -58,6 +58,9 @@ def example() -> str:
                 then = _comment(f"And what every table of [{role}] takes, as above.") if common else []
             lines += ["", *_comment(about(cls)), f"[{name}]", f"type = {toml.value(kind)}"]
             lines += _rows(options(cls), name, live=True, then=then)
+    for name, cls in ARRAYS.items():
+        lines += ["", "", *_comment(f"{about(cls)} Any number of tables [[{name}]]."), f"[[{name}]]"]
+        lines += _rows(options(cls), name, live=True)
     return "\n".join(lines) + "\n"
 
 

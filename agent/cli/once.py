@@ -116,7 +116,7 @@ async def _send(config: Config, seconds: float, *, is_told: bool = False) -> int
         left = sum(delivery.queued() for delivery in running.deliveries.values())
         told.extend(_outcome(running, name) for name in config.sinks)
 
-    await supervisor.run(config, stop, beside)
+    await supervisor.run(config, stop, beside, life="look")
     if is_told:
         print("\n".join(told), file=sys.stderr)
     if left:

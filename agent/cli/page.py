@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from agent.cli import toml
-from agent.cli.declared import COMMON, OWN, Option, about, options, plugin_classes
+from agent.cli.declared import ARRAYS, COMMON, OWN, Option, about, options, plugin_classes
 from agent.config.plugins import KINDS, Role
 from agent.schema import expected, is_secret, kind_of
 
@@ -38,6 +38,9 @@ def _sections() -> Iterator[str]:
             yield f"\n### `type = {toml.value(kind)}`\n\n{about(cls)}\n"
             yield from table(options(cls))
             yield from _nested(options(cls), f"{role}.NAME")
+    for name, cls in ARRAYS.items():
+        yield f"\n## `[[{name}]]`\n\n{about(cls)}\n"
+        yield from table(options(cls))
 
 
 def _nested(listed: Iterable[Option], path: str) -> Iterator[str]:

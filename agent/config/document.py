@@ -22,6 +22,8 @@ from agent.errors import Problem
 
 # Tables whose members may stand in several files; any other table stands in one.
 SHARED = ("collectors", "sinks")
+# Arrays of tables that may stand in several files, which add to them.
+ADDED = ("events",)
 
 _VARIABLE = re.compile(r"\$\$|\$\{([^}]*)(\}?)")
 _NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:(:-|:\?)(.*))?", re.DOTALL)
@@ -66,6 +68,7 @@ class Document:
     tree: dict[str, Any] = field(default_factory=dict)
     files: list[File] = field(default_factory=list)
     owners: dict[Place, File] = field(default_factory=dict)  # of each table that stands in one file
+    local: dict[Place, Place] = field(default_factory=dict)  # of what was added to: its place in its own file
     problems: list[Problem] = field(default_factory=list)
     is_whole: bool = True  # False: a file could not be read at all, so what seems missing may stand there
 
@@ -78,7 +81,7 @@ class Document:
         file = self.owner(place)
         if file is None:
             return ": ".join(filter(None, [" ".join(str(file.path) for file in self.files), dotted(place)]))
-        line = file.line(place)
+        line = file.line(self.local.get(place[:2], place[:2]) + place[2:])
         return f"{file.path}:{line} {dotted(place)}" if line else f"{file.path}: {dotted(place)}"
 
     def folder(self, place: Place) -> Path:
@@ -142,6 +145,13 @@ def _merge(document: Document, file: File, tree: dict[str, Any]) -> None:
             for name, table in value.items():
                 _claim(document, file, (key, name))
                 members.setdefault(name, table)
+        elif key in ADDED and isinstance(value, list) and isinstance(document.tree.get(key, []), list):
+            document.owners.setdefault((key,), file)
+            items = document.tree.setdefault(key, [])
+            for n, item in enumerate(value):
+                document.owners[key, len(items)] = file
+                document.local[key, len(items)] = (key, n)
+                items.append(item)
         else:
             _claim(document, file, (key,))
             document.tree.setdefault(key, value)

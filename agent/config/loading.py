@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agent.config import document
+from agent.config import document, events
 from agent.config.document import Document
 from agent.config.messages import did_you_mean, found
 from agent.config.places import Place
@@ -24,6 +24,7 @@ from agent.config.plugins import KINDS, Role
 from agent.config.reading import Reading
 from agent.config.settings import Agent, Log, Spool, Status
 from agent.errors import ConfigError, Problem
+from agent.events.rule import BOOKS, Rule
 from agent.options import DeliveryOptions, Selection
 from agent.ports import Collector, Sink
 from agent.schema import option, options_of, plain
@@ -33,9 +34,9 @@ T = TypeVar("T")
 
 DEFAULT_PATH = Path("/etc/telemetry-agent/agent.toml")
 NAME = re.compile(r"[a-z0-9_-]+")
-TOP = ("agent", "spool", "log", "status", "collectors", "sinks")
+TOP = ("agent", "spool", "log", "status", "collectors", "sinks", "events")
 # Dead letters name the sink that refused a record; "intake" there means that no sink ever saw it.
-RESERVED = {"sinks": {"intake"}, "collectors": set[str]()}
+RESERVED = {"sinks": {"intake"}, "collectors": {BOOKS}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +79,7 @@ class Config:
     status: Status
     collectors: Mapping[str, CollectorTable]
     sinks: Mapping[str, SinkTable]
+    events: tuple[Rule, ...] = ()
     files: tuple[Path, ...] = field(default=(), compare=False)
     warnings: tuple[Problem, ...] = field(default=(), compare=False)
 
@@ -118,7 +120,8 @@ def load(paths: Sequence[Path] = (DEFAULT_PATH,), environ: Mapping[str, str] | N
     }
     _check_delivery(sinks, spool, reading)
     _check_shared(sinks, reading)
-    _check_selections(sinks, collectors, reading)
+    rules = events.read_rules(reading)
+    _check_selections(sinks, collectors, rules, agent, reading)
     if agent is not None:
         agent = replace(agent, hostname=_hostname(agent, reading))
     if reading.problems or agent is None or spool is None or log is None or status is None:
@@ -130,6 +133,7 @@ def load(paths: Sequence[Path] = (DEFAULT_PATH,), environ: Mapping[str, str] | N
         status=status,
         collectors=collectors,
         sinks=sinks,
+        events=tuple(rules.values()),
         files=tuple(file.path for file in read.files),
         warnings=tuple(reading.warnings),
     )
@@ -150,6 +154,7 @@ def resolved(config: Config) -> dict[str, Any]:
             name: {"type": table.kind, **plain(table.selection), **plain(table.delivery), **plain(table.plugin)}
             for name, table in config.sinks.items()
         },
+        **({"events": [plain(rule) for rule in config.events]} if config.events else {}),
     }
 
 
@@ -272,14 +277,21 @@ def _check_shared(sinks: Mapping[str, SinkTable], reading: Reading) -> None:
 
 
 def _check_selections(
-    sinks: Mapping[str, SinkTable], collectors: Mapping[str, CollectorTable], reading: Reading
+    sinks: Mapping[str, SinkTable],
+    collectors: Mapping[str, CollectorTable],
+    rules: events.Rules,
+    agent: Agent | None,
+    reading: Reading,
 ) -> None:
     """Say which globs can fit nothing, as far as the sources of the agent's own collectors tell."""
+    events.check_hearers(rules, agent, {name: sink.selection for name, sink in sinks.items()}, reading)
     own = KINDS["collectors"].own
     # Sources are "host.cpu", "self.spool", and for MQTT the name of the collector: "mqtt.plant".
     sources = {f"mqtt.{name}" if table.kind == "mqtt" else f"{table.kind}." for name, table in collectors.items()}
     if not sources or any(table.kind not in own for table in collectors.values()):
         return
+    events.check_sources(rules, sources, reading)
+    sources |= events.sources_of_events(rules, agent)
     for name, sink in sinks.items():
         written = reading.document.tree["sinks"][name]
         for key in ("select", "exclude"):

@@ -17,7 +17,7 @@ from agent.config.document import Document, Expanded, Unreadable
 from agent.config.messages import did_you_mean, found, with_found, without_secrets
 from agent.config.places import Place
 from agent.errors import Problem
-from agent.schema import Secret, expected, is_secret, kind_of, options_of
+from agent.schema import Secret, expected, is_secret, key_of, kind_of, options_of
 from agent.units import format_duration, format_size, parse_duration, parse_size
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ class Reading:
     def _instance(self, cls: type[T], table: dict[str, Any], place: Place) -> T | None:
         values: dict[str, Any] = {}
         for each, hint in options_of(cls):
-            key = self._key(each.name, each.metadata.get("renamed_from"), hint, table, place)
+            key = self._key(key_of(each), each.metadata.get("renamed_from"), hint, table, place)
             if is_secret(hint) and f"{key}_file" in table:
                 values[each.name] = self._secret_file(key, table, place)
             elif key in table:
@@ -326,7 +326,7 @@ def _is_about(steps: Place, text: str, faulty: Place) -> bool:
 
 def _keys(cls: type) -> Iterable[str]:
     for each, hint in options_of(cls):
-        for name in filter(None, (each.name, each.metadata.get("renamed_from"))):
+        for name in filter(None, (key_of(each), each.metadata.get("renamed_from"))):
             yield name
             if is_secret(hint):
                 yield f"{name}_file"

@@ -40,6 +40,18 @@ class Agent:
     stop_grace: Duration = option(
         "How long a stopping agent goes on sending what is stored. The rest waits on disk.", 10.0, high=3600.0
     )
+    lifecycle_events: tuple[Literal["start", "stop", "outage"], ...] = option(
+        "What the agent says of itself in records of the source `event.agent`: its starts, its stops (told after the "
+        "next start), the outages of its sinks.",
+        (),
+        example=["start", "stop", "outage"],
+    )
+    lifecycle_jitter: Duration = option(
+        "Each of them waits for a random moment within so long, so that a thousand agents which restart together do "
+        "not speak together; what is over by then is told in one event.",
+        300.0,
+        high=86400.0,
+    )
 
     def tags_with_host(self) -> Mapping[str, str]:
         """The tags of every record, the host's name among them."""

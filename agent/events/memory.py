@@ -47,6 +47,7 @@ class Memory:
         self._number = 0
         self._failure = ""
         self.alive_ms: int | None = None  # when the last run was alive for certain
+        self.has_life = False  # whether somebody will ask for that of this one
 
     @classmethod
     async def load(cls, directory: Path) -> Memory:
@@ -63,8 +64,8 @@ class Memory:
             memory.changed()  # so that the next start does not say it again
         return memory
 
-    def section(self, name: str, form: type[T], content: Callable[[], T]) -> T | None:
-        """What the last run left under that name; from now on `content` gives what this one leaves."""
+    def section(self, name: str, form: type[T], content: Callable[[], object]) -> T | None:
+        """What the last run left under that name; from now on `content` gives what this one leaves (as a copy)."""
         self._write[name] = content
         former = self._read.pop(name, None)
         if former is None:
@@ -79,23 +80,32 @@ class Memory:
         """Something is to be remembered. On the loop; returns at once."""
         self._stir.set()
 
-    async def run(self, *, touch: bool) -> None:
-        """Write what has changed, until cancelled; with `touch`, leave a sign of life every minute."""
+    @classmethod
+    async def forget(cls, directory: Path) -> None:
+        """There are no events any more: what is left of them would only be stale later."""
+        path = directory / NAME
+        try:
+            await aside(lambda: path.unlink(missing_ok=True), kind=path, within=WITHIN)
+        except OSError as error:
+            log.warning("what is remembered of events cannot be removed", file=str(path), reason=error.strerror)
+
+    async def run(self) -> None:
+        """Write what has changed, and leave a sign of life every minute, until cancelled."""
         while True:
             try:
-                async with asyncio.timeout(ALIVE if touch else None):
+                async with asyncio.timeout(ALIVE if self.has_life else None):
                     await self._stir.wait()
             except TimeoutError:
                 await self._touch()
                 continue
             await asyncio.sleep(APART if await self.save() else AGAIN)
 
-    async def save(self) -> bool:
+    async def save(self, *, within: float = WITHIN) -> bool:
         """Write what there is to remember, now; whether that could be done."""
         self._stir.clear()
         self._number += 1
         number, path = self._number, self._path
-        content = {**self._read, **{name: give() for name, give in self._write.items()}}
+        content = {name: give() for name, give in self._write.items()}
 
         def write() -> int:
             _replace(path, msgspec.json.encode({"format": FORMAT, "sections": content}))
@@ -103,7 +113,7 @@ class Memory:
 
         try:
             # What is under way is waited for by whoever comes; it may be an older state that is written then.
-            is_written = await aside(write, kind=path, within=WITHIN) == number
+            is_written = await aside(write, kind=path, within=within) == number
         except (OSError, msgspec.MsgspecError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             if reason != self._failure:

@@ -20,6 +20,7 @@ import structlog
 
 from agent.events import wording
 from agent.events.kept import Kept, KeptRule, KeptRules, key
+from agent.events.memory import Memory
 from agent.events.ready import Ready, Told
 from agent.events.rule import SOURCE, Rule
 from agent.record import source_and_tags
@@ -50,7 +51,8 @@ class Event:
 class Watch:
     """All rules. One per agent; a reload makes a new one out of what the former one left."""
 
-    def __init__(self, rules: Sequence[Rule], *, stats: Stats, most: int = MOST) -> None:
+    def __init__(self, rules: Sequence[Rule], memory: Memory | None = None, *, stats: Stats, most: int = MOST) -> None:
+        """Rules go on where the last run left them, as far as `memory` knows."""
         self._rules = [Ready.of(rule, stats) for rule in rules]
         self._most = most
         self._count = 0
@@ -58,7 +60,9 @@ class Watch:
         self._left_out = stats.counter(
             "agent_events_unwatched_total", "Samples that a rule did not look at: too many sets of tags."
         )
-        self.changed: Callable[[], None] = lambda: None  # called when there is something new to remember
+        self._memory = memory
+        former = None if memory is None else memory.section("rules", KeptRules, self.remembered)
+        self._restore(former or {}, time.time_ns() // 1_000_000)
         for each in self._rules:
             stats.gauge("agent_events_firing", "Sets of tags for which a rule fires.", each.firing, rule=each.rule.name)
 
@@ -99,7 +103,8 @@ class Watch:
     def committed(self, event: Event) -> None:
         """The event is durable: from now on it is remembered, and not caused again."""
         event.instance.kept = event.kept
-        self.changed()
+        if self._memory is not None:
+            self._memory.changed()
 
     # From one run to the next.
 
@@ -115,7 +120,7 @@ class Watch:
             for each in self._rules
         }
 
-    def restore(self, kept: KeptRules, now_ms: int) -> None:
+    def _restore(self, kept: KeptRules, now_ms: int) -> None:
         """Go on where the last run ended. A rule that watches something else by now starts anew."""
         for each in self._rules:
             former = kept.get(each.rule.name)

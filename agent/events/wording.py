@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -31,6 +30,8 @@ def template(text: str) -> Template:
         root, dot, rest = name.partition(".")
         if name in NAMES[:-2] or (root in ("tags", "fields") and dot and rest):
             continue
+        import difflib  # needed after a mistake only
+
         near = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.6)
         hint = f"; did you mean {{{near[0]}}}?" if near else f"; there are {', '.join(NAMES)}"
         raise ValueError(f"nothing stands for {{{name}}}{hint}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from agent.events import Event
+from agent.events.watch import Event
 from agent.record import Emission
 from agent.spool import Kind, Part
 

@@ -29,7 +29,8 @@ import structlog
 
 from agent import payload as payloads
 from agent.errors import BadPayload
-from agent.events import BOOKS, Event, Rules, Watch
+from agent.events.rule import BOOKS
+from agent.events.watch import Event, Rules, Watch
 from agent.intake.gathered import DEAD_LANE, Gathered, Taken
 from agent.intake.letters import dead_letter
 from agent.options import Selection

@@ -15,11 +15,13 @@ import time
 from collections.abc import Collection, Mapping
 from random import Random
 
+import msgspec
 import orjson
 import structlog
 
 from agent.delivery import Notice
-from agent.events import BOOKS, OWN, SOURCE, Memory
+from agent.events.memory import Memory
+from agent.events.rule import BOOKS, OWN, SOURCE
 from agent.lifecycle.standing import Kind, Saying, Standing
 from agent.ports import Emit
 from agent.record import Emission, Parsed, Stream
@@ -56,12 +58,17 @@ class Lifecycle:
         self._health = health
         self._rng = rng
         self._stir = asyncio.Event()
-        former = memory.section("agent", Standing, lambda: self._standing) if memory is not None and kinds else None
+        former = None
+        if memory is not None and kinds:
+            former = memory.section("agent", Standing, lambda: msgspec.Raw(msgspec.json.encode(self._standing)))
+            memory.has_life = True
         self._standing = former or Standing()
         self._carried = set[str]()
 
     def begin(self, *, again: bool) -> None:
         """Everything runs. `again`: in a process that ran before, with another configuration."""
+        if not self._kinds:
+            return
         now, standing = _now(), self._standing
         standing.forget_others(self._lanes)
         if again:

@@ -19,6 +19,7 @@ from agent.ncloud.options import GatewayOptions
 from agent.ncloud.signature import signature
 from agent.ncloud.zones import Zone
 
+SAME_MOMENT = 1000  # ms; a clock that was set back by more is followed
 NO_RIGHT = "210"  # told only to whoever was recognised, so by a right clock
 
 
@@ -39,6 +40,7 @@ class Gateway:
         self._url = url
         self._keys = keys
         self._headers = {"Accept": "application/json", **headers}
+        self._signed_ms = 0
 
     async def call(self, method: str, target: str, body: bytes | None = None) -> Answer:
         """
@@ -60,7 +62,7 @@ class Gateway:
         return answer
 
     async def _try(self, method: str, target: str, body: bytes | None, pair: Pair) -> Answer:
-        timestamp = self.clock.now_ms()
+        timestamp = self._timestamp()
         signed = signature(method, target, timestamp, pair.access, pair.secret)
         headers = {
             **self._headers,
@@ -71,3 +73,11 @@ class Gateway:
         if body is not None:
             headers["Content-Type"] = "application/json"
         return await self._client.request(method, self._url + target, body, headers, hide=(*pair, signed))
+
+    def _timestamp(self) -> int:
+        """Now, as the far side has it; never the same twice, so that no request can pass for a copy of another."""
+        now = self.clock.now_ms()
+        if now <= self._signed_ms < now + SAME_MOMENT:
+            now = self._signed_ms + 1
+        self._signed_ms = now
+        return now

@@ -52,10 +52,11 @@ def daemon(paths: Sequence[Path]) -> int:
 
     async def main(asked: Signals) -> int:
         current, former = config, None
+        life: supervisor.Life = "start"
         while not asked.stop.is_set():
             began = _Began()
             try:
-                after = await _one_life(current, paths, asked, began)
+                after = await _one_life(current, paths, asked, began, life)
             except (AgentError, OSError, ExceptionGroup) as error:
                 if former is None or began.is_running:
                     raise
@@ -64,7 +65,7 @@ def daemon(paths: Sequence[Path]) -> int:
                 log.error("the new configuration cannot run, back to the former one", reason=why)
                 current, former = former, None
                 continue
-            current, former = after, current
+            current, former, life = after, current, "reload"
         return Exit.OK
 
     return serve(main)
@@ -77,7 +78,9 @@ class _Began:
     is_running: bool = False
 
 
-async def _one_life(config: Config, paths: Sequence[Path], asked: Signals, began: _Began) -> Config:
+async def _one_life(
+    config: Config, paths: Sequence[Path], asked: Signals, began: _Began, life: supervisor.Life
+) -> Config:
     """Run until a stop, or until a HUP brings another configuration; gives the one to go on with."""
     setup_logging(config.log.level, config.log.format, hide=secrets_in(config))
     for warning in config.warnings:
@@ -113,7 +116,7 @@ async def _one_life(config: Config, paths: Sequence[Path], asked: Signals, began
 
     followers = [asyncio.create_task(follow_reloads()), asyncio.create_task(follow_stop())]
     try:
-        await supervisor.run(config, ended, lambda running: _beside(running, began), _recovering)
+        await supervisor.run(config, ended, lambda running: _beside(running, began), _recovering, life=life)
     finally:
         for follower in followers:
             follower.cancel()

@@ -104,28 +104,23 @@ class _Desk:
     orders: Mapping[str, Order]
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
-    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None:
-            return
-        client = _Client(reader, writer)
+    def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A task of our own: asyncio logs one that it made itself as an error when it is cancelled.
+        task = asyncio.create_task(self._serve(_Client(reader, writer)), name="control socket: client")
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _serve(self, client: _Client) -> None:
         try:
-            if len(self.tasks) >= MAX_CONNECTIONS:
-                await client.say({"error": "too many ask at the same time; try again", "exit": os.EX_TEMPFAIL})
-                return
-            self.tasks.add(task)
-            await client.say(await self._answer(client))
-            writer.close()
-            async with asyncio.timeout(WRITE_SECONDS):
-                await writer.wait_closed()
+            if len(self.tasks) <= 2 * MAX_CONNECTIONS:  # beyond that there is not even an answer
+                await client.say(await self._answer(client, is_one_too_many=len(self.tasks) > MAX_CONNECTIONS))
         except (OSError, EOFError, TimeoutError) as gone:
             # The other side went away, or takes nothing. What it had asked for is given up by now.
             log.debug("a client of the control socket went away", reason=repr(gone))
         finally:
-            self.tasks.discard(task)
-            writer.transport.abort()
+            await client.close()
 
-    async def _answer(self, client: _Client) -> Mapping[str, Any]:
+    async def _answer(self, client: _Client, *, is_one_too_many: bool) -> Mapping[str, Any]:
         user = client.user()
         if user not in (None, 0, os.geteuid()):
             log.warning("an order from another user is refused", uid=user)
@@ -136,6 +131,8 @@ class _Desk:
         except (ValueError, LookupError, TypeError):
             known = ", ".join(self.orders)
             return {"error": f'not an order: one line such as {{"do": "..."}}, of {known}', "exit": os.EX_USAGE}
+        if is_one_too_many:
+            return {"error": "too many ask at the same time; try again", "exit": os.EX_TEMPFAIL}
         name = f"order: {request['do']}"
         work = asyncio.ensure_future(order(request, client.say))
         gone = asyncio.create_task(client.left(), name=f"{name}: client")
@@ -194,6 +191,17 @@ class _Client:
             for _ in range(MOST_READS):
                 if not await self.reader.read(MAX_REQUEST):
                     return
+
+    async def close(self) -> None:
+        """Let go of the other side, at once where it does not take what was said last."""
+        try:
+            self.writer.close()
+            async with asyncio.timeout(WRITE_SECONDS):
+                await self.writer.wait_closed()
+        except (OSError, TimeoutError):
+            pass
+        finally:
+            self.writer.transport.abort()
 
     async def say(self, line: Mapping[str, Any]) -> None:
         """Send a line. Raises TimeoutError where the other side does not take it."""

@@ -42,6 +42,10 @@ class Wall:
     def now(self) -> float:
         return self._loop.time() + self._ahead
 
+    def at(self, time: float) -> float:
+        """What it shows when the loop's time is that."""
+        return time + self._ahead
+
     def now_ms(self) -> int:
         return int(self.now * 1000)
 

@@ -7,7 +7,20 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agent.collectors.host import cgroup, cpu, disk, diskio, memory, net, pressure, processes, system
+from agent.collectors.host import (
+    cgroup,
+    cpu,
+    disk,
+    diskio,
+    memory,
+    net,
+    owners,
+    pressure,
+    processes,
+    sensors,
+    system,
+    top,
+)
 from agent.collectors.host.filters import (
     EXCLUDE_DEVICES,
     EXCLUDE_FSTYPES,
@@ -42,6 +55,10 @@ PARSERS = [
     system.cpu_list,
     system.utmp,
     system.session,
+    top.task,
+    owners.users,
+    sensors.temperature,
+    sensors.speed,
     cgroup.own_group,
     lambda raw: cgroup.values("memory.current", raw),
     lambda raw: cgroup.values("io.stat", raw),
@@ -53,6 +70,7 @@ PARSERS = [
 @example(raw=b"")
 @example(raw=b"cpu")
 @example(raw=b"a b\n" * 3)
+@example(raw=b"7 (a) " + b"x " * 30)
 @settings(max_examples=60, deadline=None)
 def test_any_text_is_read_or_refused(parse, raw):
     try:

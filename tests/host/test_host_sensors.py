@@ -5,9 +5,10 @@ import shutil
 import subprocess
 import sys
 import time
-from collections import namedtuple
 from pathlib import Path
+from typing import NamedTuple
 
+import orjson
 import psutil
 import pytest
 from taking import OTHER, found, only, take
@@ -215,8 +216,6 @@ def test_psutil_says_the_same_of_the_recorded_machine():
         done = subprocess.run(command, capture_output=True, text=True, timeout=15, check=True)
     except (OSError, subprocess.CalledProcessError) as refused:
         pytest.skip(f"no mounts of its own here: {refused}")
-    import orjson
-
     theirs, ours = orjson.loads(done.stdout)
     assert theirs[-1] == ours[-1] == {"percent": 75.0, "seconds_left": 9000, "plugged": 0}
 
@@ -228,12 +227,28 @@ def test_psutil_says_the_same_of_the_recorded_machine():
     assert {("coretemp", "Package id 0"), ("nvme", "Composite"), ("nct6775", "CPU fan")} <= labels
 
 
+class Chip(NamedTuple):
+    """As psutil has it."""
+
+    label: str
+    current: float
+    high: float | None
+    critical: float | None
+
+
+class Battery(NamedTuple):
+    """As psutil has it."""
+
+    percent: float
+    secsleft: int
+    power_plugged: bool | None
+
+
 def test_what_psutil_knows_of_other_systems_gets_the_same_fields(monkeypatch):
-    chip = namedtuple("shwtemp", "label current high critical")
     monkeypatch.setattr(
-        psutil, "sensors_temperatures", lambda: {"cpu": [chip("", 40.0, None, 90.0), chip("b", 1.5, 2.0, None)]}
+        psutil, "sensors_temperatures", lambda: {"cpu": [Chip("", 40.0, None, 90.0), Chip("b", 1.5, 2.0, None)]}
     )
-    monkeypatch.setattr(psutil, "sensors_battery", lambda: namedtuple("b", "percent secsleft power_plugged")(50, -2, 1))
+    monkeypatch.setattr(psutil, "sensors_battery", lambda: Battery(50, psutil.POWER_TIME_UNLIMITED, power_plugged=True))
     machine = ThroughPsutil()
     assert told(machine.temperatures()) == {
         "cpu/1": {"current": 40.0, "critical": 90.0},

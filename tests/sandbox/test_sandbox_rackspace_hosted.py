@@ -216,6 +216,7 @@ def test_a_token_can_be_ended() -> None:
         assert call(url, "DELETE", f"/v2.0/tokens/{name}", None, {"X-Auth-Token": name}).status == 204
         assert status(sandbox, name) == 401
         assert token(url) != name
+        assert not [item for item in sandbox.ledger.requests if name in item.path]
 
     hosted(work)
 

@@ -135,6 +135,14 @@ def test_the_window_and_the_date_go_by_the_far_side_s_clock() -> None:
     with_sandbox(work, clock_offset=4 * 86400)
 
 
+def test_answers_may_have_no_date() -> None:
+    def work(sandbox: Sandbox) -> None:
+        assert "Date" not in post(sandbox.url).headers
+        assert "Date" not in post(sandbox.url, b"").headers
+
+    with_sandbox(work, dated=False)
+
+
 def test_the_same_event_three_times_is_three_documents() -> None:
     def work(sandbox: Sandbox) -> None:
         body = event("again")

@@ -1,5 +1,5 @@
 """
-The metrics of the machine, one record a group and instance, under Telegraf's field names.
+The metrics of the machine, one record a group and instance, under Telegraf's field names (others: naming/).
 
     collector.py ── each tick ─▸ sampling.py ── in a thread ─▸ cpu, disk, diskio, net … ─▸ machine.py
                                                                                               ▴

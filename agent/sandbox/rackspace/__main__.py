@@ -43,6 +43,7 @@ async def serve(options: argparse.Namespace) -> None:
         index=options.index,
         visible_after=options.visible_after,
         body_limit=options.body_limit,
+        dated=not options.undated,
     )
     async with opened as sandbox:
         sys.stdout.write(f"{sandbox.url} {sandbox.query_url} {sandbox.identity_url}\n")
@@ -76,6 +77,7 @@ def main() -> None:
     parser.add_argument("--clock-offset", type=float, default=0.0, metavar="SECONDS")
     parser.add_argument("--visible-after", type=float, default=1.0, metavar="SECONDS")
     parser.add_argument("--body-limit", type=int, default=1_048_576, metavar="BYTES")
+    parser.add_argument("--undated", action="store_true", help="answer without a Date")
     parser.add_argument("--parent", action="store_true", help="end when stdin closes")
     asyncio.run(serve(parser.parse_args()))
 

@@ -34,6 +34,7 @@ from agent.sandbox.rackspace.state import State
 from agent.sandbox.rackspace.tokens import Tokens, User
 
 _TENANT = re.compile(r"/v[0-9.]+/([^/]+)/.+")
+_TOKEN = re.compile(r"/tokens/.+")  # the end of a token names it, the books do not
 _SIDES: tuple[Side, ...] = ("ingest", "query", "identity")
 
 
@@ -49,7 +50,7 @@ class Sandbox:
     """
     One Rackspace. `async with Sandbox.open(...) as sandbox`, then `sandbox.url`, `.query_url`, `.identity_url`.
 
-    What it took: `requests`, `events(tenant)`, `tenants()`, `issued`, `busiest(tenant)`. What it does wrong:
+    What it took: `requests`, `events(tenant)`, `tenants()`, `busiest(tenant)`, `ledger.issued`. What it does wrong:
     `faults.add(failing.…)`, `query_faults`, `identity_faults`, `tokens.revoke_all()`, `tokens.distrust()`.
     """
 
@@ -83,7 +84,7 @@ class Sandbox:
 
         `hosted`: a token is asked for and `rate` requests `minute` are let through. Without `users`, there is one:
         `User()`. `journal`: append the books to that file. Further options are those of `State`: mode, build, index,
-        doubles, window, body_limit, visible_after, max_results, expires_form.
+        doubles, window, body_limit, visible_after, max_results, dated, expires_form.
         """
         clock = Clock(clock_offset)
         tokens = Tokens(clock, tuple(users) or (User(),), life=token_life, renew_within=renew_within)
@@ -180,14 +181,14 @@ class Sandbox:
     async def _serve(self, side: Side, request: web.BaseRequest) -> web.StreamResponse:
         raw, _, parameters = request.raw_path.partition("?")
         if raw.startswith("/_sandbox/"):
-            return wire.response(await control.handle(self.state, request), self.clock.date())
+            return wire.response(await control.handle(self.state, request), None)
         path = unquote(raw, errors="replace")
         found = _TENANT.fullmatch(path) if side != "identity" else None
         entry = Request(
             at=time.time(),
             side=side,
             method=request.method,
-            path=request.raw_path,
+            path=_TOKEN.sub("/tokens/...", request.raw_path),
             tenant=found[1] if found else "",
             headers=dict(request.headers),
         )
@@ -196,7 +197,7 @@ class Sandbox:
         try:
             answer = await self._answer(request, entry, path, parameters)
             entry.status = answer.status
-            return wire.response(answer, self.clock.date(), close=answer.status == 417)
+            return wire.response(answer, self._date(), close=answer.status == 417)
         except _StruckError as struck:
             return await self._strike(request, entry, struck)
         except wire.SilenceError as silence:
@@ -267,36 +268,29 @@ class Sandbox:
         await asyncio.sleep(fault.delay)
 
     async def _strike(self, request: web.BaseRequest, entry: Request, struck: _StruckError) -> web.StreamResponse:
-        fault, date = struck.fault, self.clock.date()
+        fault = struck.fault
         entry.fault = fault.name
         await asyncio.sleep(fault.delay)
         match fault.action:
             case "hang":
-                return await self._hang(request)
+                return await wire.hang(request, self._closing)
             case "reset":
                 wire.reset(request)
                 return wire.Silence()
             case "none" if struck.answer is not None:
                 answer = struck.answer
             case "half":
-                return await wire.half(request, struck.answer or self._said(fault, entry), date)
+                return await wire.half(request, struck.answer or self._said(fault, entry))
             case _ if struck.ready is not None and isinstance(fault.code, int):
                 words, reason = failing.words(fault), failing.REASONS.get(fault.code, fault.name)
                 answer = ingest.unstored(self.state, struck.ready, fault.code, words, reason)
             case _:
                 answer = self._said(fault, entry)
         entry.status = answer.status
-        return wire.response(answer, date)
+        return wire.response(answer, self._date())
+
+    def _date(self) -> str | None:
+        return self.clock.date() if self.state.dated else None
 
     def _said(self, fault: Fault, entry: Request) -> Answer:
         return failing.answer(fault, self.state.build, entry.tenant, iso(self.clock.now() + 1.0))
-
-    async def _hang(self, request: web.BaseRequest) -> web.StreamResponse:
-        # Nothing tells a handler of aiohttp that its client has gone, so it looks; a closing sandbox lets go at once.
-        while request.transport is not None and not request.transport.is_closing() and not self._closing.is_set():
-            try:
-                await asyncio.wait_for(self._closing.wait(), 0.2)
-            except TimeoutError:
-                continue
-        wire.reset(request)
-        return wire.Silence()

@@ -37,5 +37,6 @@ class State:
     body_limit: int = 1_048_576  # HTTP_MAX_CONTENT_LENGTH
     visible_after: float = 1.0  # seconds until a document is found
     max_results: int = 10_000  # MAX_DISCOVERY_RESULT_SIZE
+    dated: bool = True  # whether answers have a Date: a proxy's have, bare Blueflood sets none
     expires_form: Literal["Z", "offset"] = "Z"
     urls: dict[Side, str] = field(default_factory=dict)

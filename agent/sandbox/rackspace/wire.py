@@ -6,6 +6,7 @@ Sources: Blueflood 6557fd4f over Netty 4.0 (HttpContentDecompressor, HttpObjectA
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import struct
 import zlib
@@ -23,14 +24,14 @@ class SilenceError(Exception):
     """Nobody answers; the connection stays as it was."""
 
 
-class _Untyped(web.Response):
-    """A response that gets no Content-Type it was not given."""
+class _Bare(web.Response):
+    """A response that gets no Content-Type and no Date that it was not given."""
 
     async def _prepare_headers(self) -> None:
-        given = "Content-Type" in self.headers
+        absent = [name for name in ("Content-Type", "Date") if name not in self.headers]
         await super()._prepare_headers()
-        if not given:
-            self.headers.popall("Content-Type", None)
+        for name in absent:
+            self.headers.popall(name, None)
 
 
 class Silence(web.Response):
@@ -79,12 +80,12 @@ def inflate(raw: bytes, encoding: str, limit: int) -> bytes:
     return plain
 
 
-def response(answer: Answer, date: str, *, close: bool = False) -> web.Response:
+def response(answer: Answer, date: str | None, *, close: bool = False) -> web.Response:
     """An answer as a whole."""
-    headers = {"Date": date, **answer.headers}
+    headers = dict(answer.headers) if date is None else {"Date": date, **answer.headers}
     if answer.content_type is not None:
         headers["Content-Type"] = answer.content_type
-    whole = _Untyped(status=answer.status, body=answer.body, headers=headers)
+    whole = _Bare(status=answer.status, body=answer.body, headers=headers)
     if close:
         whole.force_close()
     return whole
@@ -99,16 +100,28 @@ def reset(request: web.BaseRequest) -> None:
     request.transport.abort()
 
 
-async def half(request: web.BaseRequest, answer: Answer, date: str) -> web.StreamResponse:
+async def half(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
     """The first half of an answer, then the end of the connection; of an empty one, not even a status."""
     if request.transport is None:
         return web.Response()
     if not answer.body:
         request.transport.write(b"HTTP/1.")
     else:
-        part = web.StreamResponse(status=answer.status, headers={"Date": date})
+        part = web.StreamResponse(status=answer.status)
         part.content_length = len(answer.body)
         await part.prepare(request)
         await part.write(answer.body[: len(answer.body) // 2])
     request.transport.close()
+    return Silence()
+
+
+async def hang(request: web.BaseRequest, closing: asyncio.Event) -> web.StreamResponse:
+    """No answer, and the connection is kept busy, until the client goes or the stand-in closes."""
+    # Nothing tells a handler of aiohttp that its client has gone, so it looks.
+    while request.transport is not None and not request.transport.is_closing() and not closing.is_set():
+        try:
+            await asyncio.wait_for(closing.wait(), 0.2)
+        except TimeoutError:
+            continue
+    reset(request)
     return Silence()

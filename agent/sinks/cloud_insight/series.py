@@ -109,12 +109,14 @@ _FOLDS: Mapping[str, Callable[[list[int | float]], int | float]] = {
 }
 
 
-def typed(value: Value, kind: DataType | None) -> Value | None:
-    """The value as a metric of that type holds it; None where it is none. Raises ValueError where it has no room."""
+def typed(value: Value, kind: DataType | None) -> Value:
+    """The value as a metric of that type holds it. Raises ValueError where it cannot."""
     if kind == "STRING":
         return str(value)
     if isinstance(value, str):
-        return value if kind is None else None
+        if kind is not None:
+            raise ValueError("a text, where a number is wanted")
+        return value
     if not math.isfinite(value):
         raise ValueError("no finite number")
     match kind:

@@ -34,7 +34,7 @@ class Renamed:
         inner = [each for each in found if isinstance(each, Reading)]
         passed, before = now - self._when, self._last
         self._last, self._when = {row.tags: row.fields for row in rows}, now
-        new = [rename(row, self._names, before.get(row.tags), passed) for row in rows]
+        new = _told(rename(row, self._names, before.get(row.tags), passed) for row in rows)
         if inner:
             yield from self._inner(inner)
         elif self._names.summary is not None:
@@ -47,7 +47,8 @@ class Renamed:
 
         def reading(one: Reading) -> Reading:
             def read() -> Iterable[Row]:
-                answers[one.label] = [rename(row, self._names, None, 0.0) for row in one.read() if isinstance(row, Row)]
+                rows = (row for row in one.read() if isinstance(row, Row))
+                answers[one.label] = _told(rename(row, self._names, None, 0.0) for row in rows)
                 return answers[one.label]
 
             return Reading(one.group, one.label, read)
@@ -63,6 +64,11 @@ class Renamed:
         yield from map(reading, readings)
         if summary is not None:
             yield Reading(self._reading.group, f"{self._reading.label} together", together)
+
+
+def _told(rows: Iterable[Row]) -> list[Row]:
+    """Without those that say nothing yet: all they have is rates, and it is their first tick."""
+    return [row for row in rows if row.fields]
 
 
 def rename(row: Row, names: Names, before: Mapping[str, float] | None, passed: float) -> Row:
