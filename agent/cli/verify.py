@@ -12,6 +12,7 @@ import typer
 from agent import config as configuration
 from agent.cli import state as states
 from agent.config.messages import did_you_mean
+from agent.config.plugins import KINDS
 from agent.delivery.episode import describe
 from agent.errors import DeliveryError, Unfit, Unverified
 from agent.service.exits import Exit, exit_code
@@ -36,7 +37,8 @@ def verify_delivery(
         states.fail(f"no sink {sink}; there are {', '.join(loaded.sinks)}{near}", Exit.USAGE)
     verify: Any = getattr(table.plugin, "verify", None)
     if verify is None:
-        states.fail(f"{sink} ({table.kind}) has no way to read back what it has sent", Exit.UNAVAILABLE)
+        able = ", ".join(kind for kind in KINDS["sinks"].own if hasattr(KINDS["sinks"].find(kind), "verify"))
+        states.fail(f"a sink of type {table.kind} cannot read back what it has sent; these can: {able}", Exit.USAGE)
     began = time.monotonic()
     steps: list[dict[str, Any]] = []
 

@@ -203,8 +203,6 @@ class Delivery:
                 look_at = now + TICK
                 self._look_around(now)
             while (piece := self._verdict.next(now)) is not None:
-                if self._outcomes.is_expired(piece):
-                    continue
                 self._sending[piece] = group.create_task(self._attempt(piece, send), name=f"{self.name}: {piece.first}")
             if not self._requests:
                 self._beat(4 * TICK)
@@ -233,7 +231,7 @@ class Delivery:
             if piece.body is None and not await self._restore(piece):
                 return
             if self._outcomes.is_expired(piece):
-                return  # its age was not known before, or it had to wait for room
+                return
             before, body = piece.plan.state, piece.body or b""
             error = await self._send(piece, body, send)
             self._tally.requested(error, len(body), again=piece.tries > 1)

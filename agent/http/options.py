@@ -24,7 +24,7 @@ class HttpOptions:
         "and NO_PROXY say, which are not looked at otherwise.",
         None,
         default_text="none",
-        example="http://proxy.example.net:3128",
+        example="https://proxy.example.net:3128",
     )
     proxy_user: str | None = option("User name for the proxy.", None, default_text="none", example="agent")
     proxy_password: Secret | None = option(

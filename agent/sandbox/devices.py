@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import time
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,6 +19,25 @@ import aiomqtt
 
 ACKNOWLEDGED_WITHIN = 10.0  # seconds; then the connection is taken for dead and the message sent again
 SITES = ("seoul", "busan", "gwangju")
+MIDDLE, SWING, PERIOD = 21.0, 4.0, 15.0  # degrees, degrees up and down, seconds: an oven, in a hurry
+# Quotation marks, backslashes and letters beyond ASCII are what a far side may stumble over.
+ALARMS = (
+    'door "east" is open',
+    "pressure above 4.2 bar",
+    "no file C:\\recipes\\7.txt",
+    "냉각수가 부족합니다 ⚠",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What a device publishes, with an id of its own."""
+
+    uid: str
+    device: str
+    topic: str
+    payload: bytes
+    alarm: str = ""  # its text; "": a reading
 
 
 @dataclass(slots=True)
@@ -27,17 +48,23 @@ class Fleet:
     devices: int
     published: int = 0  # tries, repeated ones too
     reconnects: int = 0
-    acknowledged: set[str] = field(default_factory=set)
+    acknowledged: set[str] = field(default_factory=set)  # the readings
+    readings: Counter[str] = field(default_factory=Counter)  # how many of them, by device
+    alarms: dict[str, str] = field(default_factory=dict)  # the alarms: id and text
     _file: int = field(init=False)
 
     def __post_init__(self) -> None:
         self._file = os.open(self.log, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
 
-    def note(self, uid: str) -> None:
+    def note(self, message: Message) -> None:
         """The broker has acknowledged that one."""
         # A short line into the page cache, on the loop: it must be there before the next message goes out.
-        os.write(self._file, uid.encode() + b"\n")
-        self.acknowledged.add(uid)
+        os.write(self._file, message.uid.encode() + b"\n")
+        if message.alarm:
+            self.alarms[message.uid] = message.alarm
+        else:
+            self.acknowledged.add(message.uid)
+            self.readings[message.device] += 1
 
     def close(self) -> None:
         """The log is complete."""
@@ -46,42 +73,59 @@ class Fleet:
 
 @dataclass(slots=True)
 class Device:
-    """One sensor: values that wander, each reading with an id of its own."""
+    """One sensor: a temperature that rises and falls, a humidity that wanders."""
 
     name: str
     site: str
     rng: Random
-    temperature: float = 21.0
+    phase: float = 0.0  # of its period
     humidity: float = 45.0
     count: int = 0
 
-    @property
-    def topic(self) -> str:
-        return f"plant/{self.site}/{self.name}/state"
-
-    def reading(self) -> tuple[str, bytes]:
-        """The next reading: its id and its payload."""
+    def reading(self) -> Message:
+        """The next reading."""
         self.count += 1
-        self.temperature += self.rng.gauss(0.0, 0.1)
+        turn = time.monotonic() / PERIOD + self.phase
         self.humidity = min(100.0, max(0.0, self.humidity + self.rng.gauss(0.0, 0.3)))
+        return self._message(
+            "state",
+            n=self.count,
+            messages=1,  # so that a sum over whatever became of many tells how many they were
+            temperature=round(MIDDLE + SWING * math.sin(turn * math.tau) + self.rng.gauss(0.0, 0.1), 2),
+            humidity=round(self.humidity, 1),
+            running=self.rng.random() < 0.98,
+        )
+
+    def alarm(self) -> Message:
+        """An alarm."""
+        text = self.rng.choice(ALARMS)
+        return self._message("alarm", alarm=text, what=text, severity=self.rng.choice(("minor", "major")))
+
+    def _message(self, level: str, alarm: str = "", **values: object) -> Message:
         uid = str(uuid.UUID(int=self.rng.getrandbits(128), version=4))
-        reading = {
-            "uid": uid,
-            "n": self.count,
-            "time": time.time_ns() // 1_000_000,
-            "temperature": round(self.temperature, 2),
-            "humidity": round(self.humidity, 1),
-            "running": self.rng.random() < 0.98,
-        }
-        return uid, json.dumps(reading, separators=(",", ":")).encode()
+        payload = {"uid": uid, "time": time.time_ns() // 1_000_000, **values}
+        return Message(
+            uid=uid,
+            device=self.name,
+            topic=f"plant/{self.site}/{self.name}/{level}",
+            payload=json.dumps(payload, separators=(",", ":")).encode(),
+            alarm=alarm,
+        )
 
 
 @asynccontextmanager
 async def running(
-    port: int, log: Path, stop: asyncio.Event, *, count: int = 8, rate: float = 100.0, seed: int | None = None
+    port: int,
+    log: Path,
+    stop: asyncio.Event,
+    *,
+    count: int = 8,
+    rate: float = 100.0,
+    alarms: float = 0.0,
+    seed: int | None = None,
 ) -> AsyncIterator[Fleet]:
     """
-    Run `count` devices against the broker on that port, `rate` messages a second together.
+    Run `count` devices against the broker on that port: `rate` readings and `alarms` alarms a second together.
 
     They publish until `stop` is set, finish what they have begun, and end; leaving waits for that.
     """
@@ -90,8 +134,10 @@ async def running(
     try:
         async with asyncio.TaskGroup() as tasks:
             for i in range(count):
-                device = Device(f"device-{i:02d}", SITES[i % len(SITES)], Random(rng.getrandbits(64)))
-                tasks.create_task(_live(device, port, fleet, stop, count / rate), name=device.name)
+                device = Device(f"device-{i:02d}", SITES[i % len(SITES)], Random(rng.getrandbits(64)), i / count)
+                rest = count / alarms if alarms else math.inf  # seconds between two alarms of a device
+                first = time.monotonic() + (rest * i / count if alarms else math.inf)
+                tasks.create_task(_live(device, port, fleet, stop, count / rate, (first, rest)), name=device.name)
             try:
                 yield fleet
             finally:
@@ -100,9 +146,12 @@ async def running(
         fleet.close()
 
 
-async def _live(device: Device, port: int, fleet: Fleet, stop: asyncio.Event, interval: float) -> None:
+async def _live(
+    device: Device, port: int, fleet: Fleet, stop: asyncio.Event, interval: float, alarms: tuple[float, float]
+) -> None:
     """Publish, and connect again when the broker is gone; what was not acknowledged is sent again as it was."""
-    pending: tuple[str, bytes] | None = None
+    pending: Message | None = None
+    alarm, rest = alarms
     await _pause(stop, device.rng.uniform(0.0, interval))
     while not stop.is_set():
         try:
@@ -113,10 +162,12 @@ async def _live(device: Device, port: int, fleet: Fleet, stop: asyncio.Event, in
                 watch = tasks.create_task(_watch(client), name=f"{device.name} connection")
                 due = time.monotonic()
                 while not stop.is_set():
+                    if pending is None and time.monotonic() >= alarm:
+                        pending, alarm = device.alarm(), alarm + rest
                     pending = pending or device.reading()
                     fleet.published += 1
-                    await client.publish(device.topic, pending[1], qos=1)
-                    fleet.note(pending[0])
+                    await client.publish(pending.topic, pending.payload, qos=1)
+                    fleet.note(pending)
                     pending = None
                     due = max(due + interval, time.monotonic() - 1.0)  # catches up, but not on more than a second
                     await _pause(stop, due - time.monotonic())

@@ -48,7 +48,8 @@ def test_ten_mistakes_in_one_file_are_named_in_ten_places(problems: Any) -> None
         "agent.toml:13 collectors.me.every: expected at least 1s, found 0s",
         "agent.toml:14 collectors.me.valves[0].limit: expected at most 10, found 11",
         "agent.toml:14 collectors.me.valves[1].name: required, but missing: expected a string",
-        'agent.toml:17 sinks.lake.type: expected one of obsrv, file, stdout, crate, found "obsvr"; did you mean obsrv?',
+        "agent.toml:17 sinks.lake.type: expected one of cloud_insight, obsrv, rackspace, file, stdout, crate, "
+        'found "obsvr"; did you mean obsrv?',
     ]
     assert found[-2:] == [
         "agent.toml:21 sinks.out.token: the variable NOWHERE is not set",
@@ -143,7 +144,10 @@ def test_a_plugin_can_warn(read: Any) -> None:
             "agent.toml:1 collectors.stdout.type: required, but missing: expected one of host, mqtt",
         ),
         ("[sinks.stdout]\n", 'did you mean type = "stdout"?'),
-        ("[sinks.a]\ntype = 3\n", "agent.toml:2 sinks.a.type: expected one of obsrv, file, stdout, crate, found 3"),
+        (
+            "[sinks.a]\ntype = 3\n",
+            "agent.toml:2 sinks.a.type: expected one of cloud_insight, obsrv, rackspace, file, stdout, crate, found 3",
+        ),
         (
             "[sinks.Lake]\ntype = 'stdout'\n",
             'agent.toml:1 sinks.Lake: expected a name made of a-z, 0-9, _ and -, found "Lake"',

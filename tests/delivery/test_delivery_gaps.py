@@ -239,6 +239,38 @@ def test_what_is_still_to_be_said_is_said_when_the_agent_stops(tmp_path: Path) -
     run(main())
 
 
+def test_what_is_too_old_makes_room_though_its_turn_does_not_come(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with rig(tmp_path) as it, far_side(lambda request: Reply(429, headers={"retry-after": "3000"})) as far:
+            it.clock(MINUTE)
+            delivery = it.delivery(Post(far.port, Limits(max_age=60.0)))
+            async with it.running(delivery):
+                await it.put(range(7))
+                await until(lambda: delivery.queued() == 0, within=100, step=0.5)
+                assert len(far.requests) == 1
+
+    run(main())
+
+
+def test_what_grew_too_old_just_before_the_sink_takes_something_again_is_of_that_gap(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with rig(tmp_path) as it, far_side(lambda request: Reply(429, headers={"retry-after": "100"})) as far:
+            it.clock(MINUTE)
+            delivery = it.delivery(Post(far.port, Limits(max_age=99.0)))
+            with capture_logs() as logs:
+                async with it.running(delivery):
+                    await it.put(range(7))
+                    await until(lambda: far.requests)
+                    far.script = lambda request: Reply()
+                    await later(60)
+                    await it.put([10])
+                    await until(lambda: delivery.queued() == 0, within=100, step=0.1)
+                    assert far.stored == [10]
+                    assert [gap["records"] for gap in gaps(logs)] == [7]
+
+    run(main())
+
+
 def test_a_sink_that_is_always_too_slow_says_so_once_a_minute(tmp_path: Path) -> None:
     async def main() -> None:
         async with rig(tmp_path) as it, far_side() as far:

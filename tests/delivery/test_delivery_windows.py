@@ -18,7 +18,7 @@ from agent.spool import Reader, Stretch
 from agent.spool.clock import STEP_MS
 
 MINUTE = 1_790_000_040  # one begins
-BY_THE_MINUTE = Limits(window=60.0, linger=0.0)
+BY_THE_MINUTE = Limits(window=60.0, linger=3000.0)  # of which the second does not matter
 LATEST = 60 + LONGEST_PHASE + 1
 
 
@@ -102,6 +102,22 @@ def test_a_batch_full_of_bytes_goes_too_and_is_not_read_again_and_again_meanwhil
                     assert before < 25
                 await until(lambda: delivery.queued() == 0, within=LATEST, step=0.5)
             assert sorted(far.stored) == list(range(100))
+
+    run(main())
+
+
+def test_a_batch_is_not_full_because_the_first_record_of_the_next_minute_would_not_fit(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with rig(tmp_path) as it, far_side() as far:
+            wall = it.clock(MINUTE + 59.5)
+            delivery = it.delivery(Post(far.port, Limits(window=60.0, bytes=2000)), seed=2)
+            async with it.running(delivery):
+                await it.put([1], pad=900)
+                await later(1)
+                await it.put([2], pad=900)
+                await until(lambda: far.stored == [1, 2], within=120, step=0.5)
+            assert wall.at(far.requests[0].at) >= MINUTE + 70
+            assert wall.at(far.requests[1].at) >= MINUTE + 130
 
     run(main())
 

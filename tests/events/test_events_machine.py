@@ -45,6 +45,7 @@ in_order = st.lists(st.tuples(st.booleans(), st.integers(0, 300)), max_size=40).
     ]
 )
 times = st.integers(0, 400)
+late_ones = st.lists(st.tuples(st.integers(0, 39), st.booleans(), st.integers(1, 5000)), max_size=10)
 
 
 def reference(samples: list[Sample], lasting: int, hold: int) -> list[int]:

@@ -14,7 +14,7 @@ from agent.schema import Secret
 from agent.sinks.rackspace import Rackspace
 
 KEY = "key-of-the-sandbox"
-RATE = 6000  # a minute: what is not about it shall not wait for it
+RATE = 900  # a minute: what is not about it shall not wait for it
 
 
 def now_ms(seconds: float = 0.0) -> int:

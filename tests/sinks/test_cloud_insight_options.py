@@ -13,7 +13,7 @@ from agent.cli.check import summary
 from agent.config import Config, load, resolved
 from agent.errors import ConfigError
 from agent.schema import options_of
-from agent.sinks.cloud_insight import CloudInsight
+from agent.sinks.cloud_insight import CloudInsight, preset
 from agent.sinks.cloud_insight.schema import Metric, Schema
 
 DOCS = Path(__file__).parents[2] / "docs" / "cloud-insight.md"
@@ -76,35 +76,42 @@ def test_metrics_may_be_tables_beside_plain_names(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        (HEAD, r"sinks.insight.schema: nothing would be sent: expected preset"),
-        (HEAD + 'preset = "host"', r"sinks.insight.cw_key: required with preset"),
-        (HEAD + 'cw_key = "1"' + SCHEMA, r"sinks.insight.cw_key: has no effect without preset"),
-        (HEAD + 'preset = "host"\ncw_key = 460438474722512896', r":9 sinks.insight.cw_key: expected text in quotes.*found a number"),
-        (HEAD + 'preset = "host"\ncw_key = "46O"', r":9 sinks.insight.cw_key: .*digits alone"),
-        (PRESET + 'rollup = "0s"', r":10 sinks.insight.rollup: the preset needs one"),
-        (PRESET + 'rollup = "2h"', r":10 sinks.insight.rollup: expected at most 1h"),
-        (PRESET + 'zone = "private"', r':10 sinks.insight.zone: expected one of "public", "gov", "fin"'),
-        (PRESET + 'region_no = "SNG"', r":10 sinks.insight.region_no: .*SGN.*, found \"SNG\""),
-        (PRESET + 'url = "http://cw.example.net"', r":10 sinks.insight.url: plain http"),
-        (PRESET.replace('secret_key = "SK-canary"', ""), r"sinks.insight.secret_key: required"),
-        (HEAD + SCHEMA.replace('"460438474722512897"', "460438474722512897"), r":9 sinks.insight.schema\[0\].cw_key: .*in quotes"),
-        (HEAD + SCHEMA + 'id_dimension = "device"', r"schema\[0\].id_dimension: expected one of the dimensions: host, found \"device\""),
-        (HEAD + SCHEMA + 'dimensions = { mbrNo = "x" }', r"schema\[0\].dimensions.mbrNo: mbrNo is reserved"),
-        (HEAD + SCHEMA + "dimensions = {}", r"schema\[0\].dimensions: expected at least one"),
-        (HEAD + SCHEMA + 'dimensions = { mem = "mem" }', r"schema\[0\].metrics.mem: is the name of a dimension"),
-        (HEAD + SCHEMA + 'dimensions = { host = { txt = "x" } }', r"schema\[0\].dimensions.host.*did you mean text"),
-        (HEAD + SCHEMA.replace('"host.mem.used_percent"', '{ fild = "x" }'), r"schema\[0\].metrics.mem.fild: no such option; did you mean field"),
-        (HEAD + SCHEMA.replace('"host.mem.used_percent"', '{ field = "x", rollup = "mean" }'), r"metrics.mem.rollup: expected one of"),
-        (HEAD + SCHEMA.replace('"host.mem.used_percent"', '{ field = "x", rollup = "sum", type = "STRING" }'), r"metrics.mem.rollup: of texts"),
-        (HEAD + 'rollup = "0s"' + SCHEMA.replace('"host.mem.used_percent"', '{ field = "x", rollup = "rate" }'), r"metrics.mem.rollup: a rate is made of"),
-        (HEAD + "timestamp = true" + SCHEMA.replace("mem =", "timestamp ="), r"timestamp: .*has a field of that name"),
-        (HEAD + SCHEMA.replace("{ mem", "{ 'me m'"), r"schema\[0\].metrics: 'me m' cannot be"),
-        (HEAD + SCHEMA.replace('{ mem = "host.mem.used_percent" }', "{}"), r"schema\[0\].metrics: expected at least one"),
-    ],
-)  # fmt: skip
+def metric(text: str, beside: str = "") -> str:
+    """A schema with a metric written so."""
+    return HEAD + beside + SCHEMA.replace('"host.mem.used_percent"', text)
+
+
+NUMBER = SCHEMA.replace('"460438474722512897"', "460438474722512897")
+MISTAKES = [
+    (HEAD, r"sinks.insight.schema: nothing would be sent: expected preset"),
+    (HEAD + 'preset = "host"', r"sinks.insight.cw_key: required with preset"),
+    (HEAD + 'cw_key = "1"' + SCHEMA, r"sinks.insight.cw_key: has no effect without preset"),
+    (HEAD + 'preset = "host"\ncw_key = 460438474722512896', r":9 sinks.insight.cw_key: .*in quotes.*found a number"),
+    (HEAD + 'preset = "host"\ncw_key = "46O"', r":9 sinks.insight.cw_key: .*digits alone"),
+    (PRESET + 'rollup = "0s"', r":10 sinks.insight.rollup: the preset needs one"),
+    (PRESET + 'rollup = "2h"', r":10 sinks.insight.rollup: expected at most 1h"),
+    (PRESET + 'zone = "private"', r':10 sinks.insight.zone: expected one of "public", "gov", "fin"'),
+    (PRESET + 'region_no = "SNG"', r":10 sinks.insight.region_no: .*SGN.*, found \"SNG\""),
+    (PRESET + 'url = "http://cw.example.net"', r":10 sinks.insight.url: plain http"),
+    (PRESET.replace('secret_key = "SK-canary"', ""), r"sinks.insight.secret_key: required"),
+    (HEAD + NUMBER, r":10 sinks.insight.schema\[0\].cw_key: .*in quotes"),
+    (HEAD + SCHEMA + 'id_dimension = "x"', r"schema\[0\].id_dimension: .* one of the dimensions: host, found \"x\""),
+    (HEAD + SCHEMA + 'dimensions = { mbrNo = "x" }', r"schema\[0\].dimensions.mbrNo: mbrNo is reserved"),
+    (HEAD + SCHEMA + "dimensions = {}", r"schema\[0\].dimensions: expected at least one"),
+    (HEAD + SCHEMA + 'dimensions = { mem = "mem" }', r"schema\[0\].metrics.mem: is the name of a dimension"),
+    (HEAD + SCHEMA + 'dimensions = { host = { txt = "x" } }', r"schema\[0\].dimensions.host.*did you mean text"),
+    (metric('{ fild = "x" }'), r"schema\[0\].metrics.mem.fild: no such option; did you mean field"),
+    (metric('{ field = "x", rollup = "mean" }'), r"metrics.mem.rollup: expected one of"),
+    (metric('{ field = "x", rollup = "sum", type = "STRING" }'), r"metrics.mem.rollup: of texts"),
+    (metric('{ field = "x", across = "max", type = "STRING" }'), r"metrics.mem.across: of texts"),
+    (metric('{ field = "x", rollup = "rate" }', 'rollup = "0s"'), r"metrics.mem.rollup: a rate is of several ticks"),
+    (HEAD + "timestamp = true" + SCHEMA.replace("mem =", "timestamp ="), r"timestamp: .*has a field of that name"),
+    (HEAD + SCHEMA.replace("{ mem", "{ 'me m'"), r"schema\[0\].metrics: 'me m' cannot be"),
+    (HEAD + re.sub("{.*}", "{}", SCHEMA), r"schema\[0\].metrics: expected at least one"),
+]
+
+
+@pytest.mark.parametrize(("text", "told"), MISTAKES)
 def test_mistakes_are_told_with_their_place(text: str, told: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refused:
         read(text, tmp_path)
@@ -113,9 +120,9 @@ def test_mistakes_are_told_with_their_place(text: str, told: str, tmp_path: Path
 
 
 def test_a_rollup_below_a_minute_is_doubtful(tmp_path: Path) -> None:
-    assert "sinks.insight.rollup: the service aggregates by the minute" in str(
-        read(PRESET + 'rollup = "10s"', tmp_path).warnings
-    )
+    (warning,) = read(PRESET + 'rollup = "10s"', tmp_path).warnings
+    assert warning.where.endswith("sinks.insight.rollup")
+    assert "aggregates by the minute" in warning.text
 
 
 def test_secrets_are_not_shown(tmp_path: Path) -> None:
@@ -136,13 +143,13 @@ def test_check_says_what_it_costs(tmp_path: Path) -> None:
     """
     lines = [line.strip() for line in summary(read(PRESET + textwrap.dedent(text), tmp_path))]
     at = next(n for n, line in enumerate(lines) if line.startswith("sends"))
-    assert lines[at + 1 : at + 4] == [
-        "requests: one every 1m for each of 2 schemas, 2,880 a day, more where a schema has over 100 rows at once",
-        "preset host: rows: one every 1m, 1,440 a day; 30 metrics; "
-        "targets: host = web-1 alone, as far as no collector or topic says otherwise",
-        "Custom/Plant: rows: one every 1m, 1,440 a day for each value of the tag device and each value of the field part; "
-        "1 metrics; targets: one for each value of the tag device",
-    ]
+    cost, machine, plant = lines[at + 1 : at + 4]
+    assert cost.startswith(
+        "requests: one every 1m for each of 2 schemas, 2,880 a day, more where a schema has over 100 "
+    )
+    assert machine.startswith("preset host: rows: one every 1m, 1,440 a day; 30 metrics; targets: host = web-1 alone")
+    assert "1,440 a day for each value of the tag device and each value of the field part; 1 metric;" in plant
+    assert plant.endswith("targets: one for each value of the tag device")
 
 
 def test_what_the_page_shows_loads_and_holds_every_option_of_a_schema(tmp_path: Path) -> None:
@@ -157,3 +164,8 @@ def test_what_the_page_shows_loads_and_holds_every_option_of_a_schema(tmp_path: 
         load([tmp_path / "agent.toml"], {"CREDENTIALS_DIRECTORY": str(tmp_path)})
     names: list[Any] = [each.name for cls in (Schema, Metric) for each, _ in options_of(cls)]
     assert [name for name in names if f"`{name}`" not in text] == []
+
+
+def test_the_page_lists_the_presets_metrics() -> None:
+    rows = [f"| `{each.name}` | {each.type} | {each.desc} |" for each in preset.host("1").measures]
+    assert "\n".join(rows) in DOCS.read_text()

@@ -23,7 +23,8 @@ def outlook(tables: Sequence[Table], tags: Mapping[str, str], *, rollup: float, 
         several = _several(table, tags)
         rows = f"rows: one every {every}" + (f", {DAY / rollup:,.0f} a day" if rollup else "")
         each = f" for each {_and(several)}" if several else ""
-        yield f"{table.schema.label}: {rows}{each}; {len(table.measures)} metrics; {_targets(table, tags)}"
+        metrics = f"{len(table.measures)} metric{'s' if len(table.measures) > 1 else ''}"
+        yield f"{table.schema.label}: {rows}{each}; {metrics}; {_targets(table, tags)}"
 
 
 def _several(table: Table, tags: Mapping[str, str]) -> list[str]:

@@ -20,7 +20,7 @@ import orjson
 import structlog
 
 from agent.errors import AuthExpired, DeliveryError, Retryable, Throttled
-from agent.far_clock import FarClock
+from agent.far_clock import WORTH_CORRECTING, FarClock
 from agent.http import Answer, Client, Credential, HttpOptions, refusal
 from agent.schema import Secret
 from agent.sinks.rackspace.answers import OVER_LIMIT_PAUSE, words
@@ -153,11 +153,17 @@ class Identity:
         if refused := _verdict(answer):
             raise refused
         try:
-            return access(answer.body, answer.date or self._clock.now())
+            return access(answer.body, self._now(answer))
         except ValueError as error:
             raise Retryable(
                 f"Identity: {error}; is identity_url right?", status=answer.status, operator=True
             ) from error
+
+    def _now(self, answer: Answer) -> float:
+        """The time at which it was given, by Identity's clock: the end of a token is by that one."""
+        ours = self._clock.now()
+        # Date has whole seconds, so it is used where it tells more than ours.
+        return answer.date if answer.date is not None and abs(answer.date - ours) > WORTH_CORRECTING else ours
 
 
 def _verdict(answer: Answer) -> DeliveryError | None:

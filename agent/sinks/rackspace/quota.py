@@ -24,6 +24,7 @@ log = structlog.get_logger()
 ASK_AFTER = 5  # events: an agent with fewer to send makes no use of the answer
 ASK_EVERY = 300.0
 MAX_PAUSE = 3600.0
+PRESENT = 5.0  # seconds: times of answers are whole seconds, and some time under way
 
 _UNITS = {"SECOND": 1.0, "MINUTE": 60.0, "HOUR": 3600.0, "DAY": 86400.0}
 
@@ -104,8 +105,9 @@ def _allowance(entry: dict[str, Any], now: float) -> Allowance | None:
         left = (ends if ends.tzinfo else ends.replace(tzinfo=UTC)).timestamp() - now
     except (ValueError, OverflowError):
         left = 0.0
-    # A limit that is not used up may name the present moment.
-    seconds = min(left, unit, MAX_PAUSE) if left > 0 else min(unit, MAX_PAUSE)
-    if remaining <= 0:
+    used_up = remaining <= 0
+    # A limit that is not used up names the present moment: then it is not known when it begins anew.
+    seconds = min(left if left > (0.0 if used_up else PRESENT) else unit, unit, MAX_PAUSE)
+    if used_up:
         return Allowance(0.0, seconds)
     return Allowance(min(value / unit, remaining / seconds), seconds)
