@@ -13,7 +13,8 @@ from agent import __version__
 from agent.cli.control import NotDone
 from agent.config import Config
 from agent.delivery import replay as course
-from agent.delivery.replay import LONGEST_SEND, Outcome, Resend, Tell, Wanted
+from agent.delivery.loop import LONGEST_SEND
+from agent.delivery.replay import Outcome, Resend, Tell, Wanted
 from agent.errors import DeliveryError, Retryable, StateLocked
 from agent.ports import Send
 from agent.record import Run

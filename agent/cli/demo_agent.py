@@ -1,11 +1,11 @@
-"""The agent of the demo: its configuration, its process, and what its status page says."""
+"""The agent of the demo: its process, what its pages say, and what its log says of gaps."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
-import socket
+import re
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -15,88 +15,59 @@ from typing import Any
 
 import aiohttp
 
-from agent.sandbox.broker import Broker
+from agent.cli.demo_config import ALARMS, MQTT, RULE
 
-MQTT, SINK = "plant", "lake"
 START = 20.0  # seconds the agent may take to subscribe: devices that publish earlier would lose what they send
 STOP = 20.0  # more than its stop_grace
 
-_CONFIG = """\
-# The agent of `telemetry-agent demo`.
-
-[agent]
-hostname = "demo"
-stop_grace = "5s"
-
-[spool]
-directory = "{state}"
-
-[status]
-listen = "127.0.0.1:{port}"
-
-[collectors.host]
-type = "host"
-interval = "2s"
-
-[collectors.{mqtt}]
-type = "mqtt"
-url = "{url}"
-protocol = "{protocol}"
-[[collectors.{mqtt}.subscription]]
-topic = "plant/{{site}}/{{device}}/state"
-qos = 1
-time = {{ key = "time", format = "ms" }}
-
-[sinks.{sink}]
-type = "obsrv"
-url = "{cloud}"
-dataset = "{dataset}"
-"""
+_TOLD = re.compile(rb'^agent_events_told_total\{[^}]*rule="' + RULE.encode() + rb'"[^}]*\} (\S+)', re.MULTILINE)
 
 
-def configuration(directory: Path, broker: Broker, cloud: str, dataset: str) -> tuple[str, int]:
-    """The text of agent.toml, and the port of the status page in it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    text = _CONFIG.format(
-        state=directory / "state",
-        port=port,
-        mqtt=MQTT,
-        url=broker.url,
-        protocol=broker.protocol,
-        sink=SINK,
-        cloud=cloud,
-        dataset=dataset,
-    )
-    return text, port
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sink:
+    """What /status.json says of one sink, as far as the demo shows it."""
+
+    state: str = "starting"
+    taken: int = 0  # records that are or were for it
+    queued: int = 0
+    queued_bytes: int = 0
+    lag: float = 0.0  # seconds
+    expired: int = 0  # records that grew too old for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """What /status.json says, as far as the demo shows it."""
+    """What the agent says of itself."""
 
-    taken: int = 0  # records made durable
-    queued: int = 0
-    queued_bytes: int = 0
-    lag: float = 0.0  # seconds
-    sink: str = "starting"
-    collector: str = "starting"
-    ledger: Mapping[str, int] = field(default_factory=dict)
+    sinks: Mapping[str, Sink] = field(default_factory=dict)
+    subscribed: bool = False
+    events: int = 0  # that the rule has caused
+
+    def sink(self, name: str) -> Sink:
+        """That one."""
+        return self.sinks.get(name) or Sink()
 
     @classmethod
-    def of(cls, page: Mapping[str, Any]) -> Status:
-        """Read the page."""
-        sink, collectors = page["sinks"][SINK], page["collectors"]
+    def of(cls, page: Mapping[str, Any], metrics: bytes) -> Status:
+        """Read the two pages."""
+        told = _TOLD.search(metrics)
         return cls(
-            taken=sum(lane["head"] for lane in page["spool"]["lanes"].values()),
-            queued=sink.get("queued", 0),
-            queued_bytes=sink.get("queued_bytes", 0),
-            lag=sink.get("lag", 0.0),
-            sink=sink["state"],
-            collector=collectors[MQTT]["state"],
-            ledger=sink.get("ledger", {}),
+            sinks={name: _sink(table) for name, table in page["sinks"].items()},
+            subscribed=all(page["collectors"][name]["state"] == "up" for name in (MQTT, ALARMS)),
+            events=int(float(told[1])) if told else 0,
         )
+
+
+def _sink(table: Mapping[str, Any]) -> Sink:
+    queued, ledger = table.get("queued", 0), table.get("ledger", {})
+    return Sink(
+        state=table["state"],
+        taken=sum(ledger.values()) + queued,
+        queued=queued,
+        queued_bytes=table.get("queued_bytes", 0),
+        lag=table.get("lag", 0.0),
+        expired=ledger.get("expired", 0),
+    )
 
 
 class AgentEndedError(Exception):
@@ -141,7 +112,9 @@ class Child:
             )
         try:
             async with self._session.get(f"{self.url}/status.json") as answer:
-                return Status.of(json.loads(await answer.read()))
+                page = json.loads(await answer.read())
+            async with self._session.get(f"{self.url}/metrics") as answer:
+                return Status.of(page, await answer.read())
         except (OSError, TimeoutError, aiohttp.ClientError):
             return None
 
@@ -149,7 +122,7 @@ class Child:
         """Wait until it takes messages. Raises AgentEndedError where it does not within START seconds."""
         try:
             async with asyncio.timeout(START):
-                while (status := await self.status()) is None or status.collector != "up":  # noqa: ASYNC110 no event
+                while (status := await self.status()) is None or not status.subscribed:  # noqa: ASYNC110 no event
                     await asyncio.sleep(0.05)
         except TimeoutError:
             tail = await asyncio.to_thread(self._tail)
@@ -159,6 +132,16 @@ class Child:
         with self.log.open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - 2000))
             return file.read().decode(errors="replace").strip()
+
+
+def gaps(log: Path, sink: str) -> list[str]:
+    """What the agent says in its log of records that were too old for that sink: a line a gap."""
+    lines = log.read_text(errors="replace").splitlines()
+    return [line.partition("records expired")[2].strip() for line in lines if _is_gap(line, sink)]
+
+
+def _is_gap(line: str, sink: str) -> bool:
+    return " records expired " in line and f" sink={sink} " in line
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

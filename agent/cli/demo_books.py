@@ -9,6 +9,7 @@ from agent.spool import Report
 
 NOT_ALL = 1  # the exit status where something is missing
 FATES = {"expired": "expired", "evicted": "evicted", "dead-lettered": "dead"}
+QUEUED = "queued"
 RARE = ("damaged", "abandoned")  # said where there are any
 
 
@@ -39,6 +40,7 @@ class Account:
     cloud: str
     lost: int
     fates: Mapping[str, int]  # by their names here
+    queued: int  # records that still wait on disk
     found: Found
 
     @property
@@ -56,7 +58,7 @@ def compare(sent: Mapping[str, int], counted: Mapping[str, int]) -> tuple[int, i
 
 def account(cloud: str, found: Found, ledger: Mapping[str, int], *, by_age: bool = False) -> Account:
     """
-    Close the books of one cloud.
+    Close the books of one cloud; `ledger` is what `ledgers` has of it.
 
     `by_age`: what is missing there may be what was too old for the service, which the agent says: it is called
     expired, and not lost. The agent's count has the records of this host in it too, so it may excuse too much,
@@ -65,15 +67,15 @@ def account(cloud: str, found: Found, ledger: Mapping[str, int], *, by_age: bool
     fates = {name: ledger.get(key, 0) for name, key in FATES.items()}
     fates |= {name: ledger[name] for name in RARE if ledger.get(name)}
     lost = max(0, found.missing - (fates["expired"] if by_age else 0))
-    return Account(cloud=cloud, lost=lost, fates=fates, found=found)
+    return Account(cloud=cloud, lost=lost, fates=fates, queued=ledger.get(QUEUED, 0), found=found)
 
 
 def ledgers(report: Report) -> Mapping[str, Mapping[str, int]]:
-    """What became of each sink's records, by the books on disk."""
+    """What became of each sink's records and what still waits, by the books on disk."""
     found: dict[str, dict[str, int]] = {}
     for cursor in report.cursors:
         mine = found.setdefault(cursor.sink, {})
-        for fate, count in cursor.ledger.as_dict().items():
+        for fate, count in (cursor.ledger.as_dict() | {QUEUED: cursor.queued}).items():
             mine[fate] = mine.get(fate, 0) + count
     return found
 
@@ -83,6 +85,8 @@ def verdict(accounts: Sequence[Account], gaps: Sequence[str], report: Report) ->
     lines = []
     for each in accounts:
         lines.append(f"{each.cloud:10} {_counts(each.lost, each.fates)}  {each.found.said}")
+        if each.lost and each.queued:
+            lines.append(f"{'':10} {each.queued:,} records for it still wait in the spool")
         if each.found.twice:
             lines.append(f"{'':10} {each.found.twice:,} came twice: an answer was lost, or the broker sent them again")
         if each.found.wrong:

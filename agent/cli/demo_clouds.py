@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -116,11 +116,13 @@ class Insight:
 
     def found(self, sent: Sent) -> Found:
         missing, twice = compare(sent.by_device, self.messages)
-        said = f"{self.messages.total():,} readings in {self._read:,} rows, {self.hosts:,} rows of this host"
-        refused = sum(each.count for each in self.sandbox.discarded)
-        return Found(
-            missing=missing, twice=twice, said=said, wrong=f"{refused} rows were thrown away" if refused else ""
+        said = (
+            f"{self.messages.total():,} readings by the sum over {self._read:,} rows of devices, "
+            f"{self.hosts:,} rows of this host"
         )
+        refused = sum(each.count for each in self.sandbox.discarded)
+        wrong = f"{refused} rows were thrown away" if refused else ""
+        return Found(missing=missing, twice=twice, said=said, wrong=wrong)
 
 
 @dataclass(slots=True)
@@ -182,18 +184,14 @@ class Clouds:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, directory: Path) -> AsyncIterator[Clouds]:
-        """Run them until left; their journals go into the directory."""
-        async with AsyncExitStack() as stack:
-            lake = await stack.enter_async_context(
-                obsrv.Sandbox.open([obsrv.Dataset(id=DATASET)], journal=directory / "obsrv.ndjson")
-            )
-            gateway = await stack.enter_async_context(
-                ncloud.Sandbox.open(schemas(), keys=[KEY], journal=directory / "insight.ndjson")
-            )
-            events = await stack.enter_async_context(
-                rackspace.Sandbox.open(hosted=True, users=[USER], journal=directory / "rackspace.ndjson")
-            )
+    async def open(cls, directory: Path | None) -> AsyncIterator[Clouds]:
+        """Run them until left; their journals go into the directory, if there is one."""
+        journals = {name: None if directory is None else directory / f"{name}.ndjson" for name in NAMES}
+        async with (
+            obsrv.Sandbox.open([obsrv.Dataset(id=DATASET)], journal=journals["obsrv"]) as lake,
+            ncloud.Sandbox.open(schemas(), keys=[KEY], journal=journals["insight"]) as gateway,
+            rackspace.Sandbox.open(hosted=True, users=[USER], journal=journals["rackspace"]) as events,
+        ):
             yield cls(Obsrv(lake), Insight(gateway), Rackspace(events))
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
 
@@ -22,7 +23,10 @@ lifecycle_events = ["start", "outage"]  # event.agent: what the agent says of it
 lifecycle_jitter = "0s"                 # at once: it is alone here
 
 [spool]
-directory = "{state}"
+directory = {state}
+
+[log]
+format = "text"
 
 [status]
 listen = "127.0.0.1:{port}"
@@ -104,21 +108,21 @@ def configuration(directory: Path, broker: Broker, clouds: Clouds) -> tuple[str,
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     text = _CONFIG.format(
-        state=directory / "state",
+        state=json.dumps(str(directory / "state"), ensure_ascii=False),
         port=port,
         mqtt=MQTT,
         alarms=ALARMS,
         rule=RULE,
         broker=broker.url,
         protocol=broker.protocol,
-        obsrv=clouds.obsrv.url,
+        obsrv=clouds.obsrv.sandbox.url,
         dataset=DATASET,
-        insight=clouds.insight.url,
+        insight=clouds.insight.sandbox.url,
         access_key=KEY.id,
         secret_key=KEY.secret,
         host_key=HOST_KEY,
         devices_key=DEVICES_KEY,
-        identity=clouds.rackspace.identity_url,
+        identity=clouds.rackspace.sandbox.identity_url,
         tenant=TENANT,
         username=USER.username,
         api_key=USER.api_key,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,19 +13,27 @@ from rich.table import Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """How things stand with one cloud."""
+
+    cloud: str
+    taken: int
+    stored: str  # at the cloud, in its own units
+    queued: int
+    queued_bytes: int
+    lag: float
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
     """How things stand."""
 
     seconds: float  # since the devices began
     phase: str  # "publishing", "obsrv is down", "draining"
-    acknowledged: int
-    taken: int
-    queued: int
-    queued_bytes: int
-    lag: float
-    sink: str
-    stored: int
-    requests: int
+    readings: int  # acknowledged to the devices
+    alarms: int
+    rows: Sequence[Row]
 
 
 class Show(Protocol):
@@ -48,29 +56,29 @@ def screen(console: Console, title: str) -> Iterator[Show]:
 
 def line(moment: Moment) -> str:
     """All of it on one line."""
-    return (
-        f"{moment.seconds:4.0f}s  {moment.phase:13}  acknowledged {moment.acknowledged}  taken {moment.taken}  "
-        f"spool {moment.queued} ({_size(moment.queued_bytes)})  lag {moment.lag:.1f}s  sink {moment.sink}  "
-        f"stored {moment.stored}"
-    )
+    parts = [f"{moment.seconds:4.0f}s  {moment.phase:12}  acknowledged {moment.readings} + {moment.alarms} alarms"]
+    for row in moment.rows:
+        spool = f"spool {row.queued} ({_size(row.queued_bytes)})"
+        parts.append(f"{row.cloud} {row.state}, taken {row.taken}, stored {row.stored}, {spool}, lag {row.lag:.1f}s")
+    return " | ".join(parts)
 
 
 def table(moment: Moment, title: str) -> Table:
-    """All of it, one part a row."""
-    rows = (
-        ("devices", "acknowledged to them", f"{moment.acknowledged:,}", moment.phase),
-        ("agent", "taken in, host metrics too", f"{moment.taken:,}", ""),
-        ("spool", "waiting on disk", f"{moment.queued:,}", _size(moment.queued_bytes)),
-        ("sink", "lag", f"{moment.lag:.1f} s", moment.sink),
-        ("obsrv", "stored", f"{moment.stored:,}", f"{moment.requests:,} requests"),
+    """All of it, one cloud a row."""
+    caption = (
+        f"{moment.seconds:.0f} s, {moment.phase}; acknowledged to the devices: {moment.readings:,} readings, "
+        f"{moment.alarms:,} alarms"
     )
-    grid = Table(title=title, title_justify="left", caption=f"{moment.seconds:.0f} s", caption_justify="left")
-    grid.add_column("part", style="bold")
-    grid.add_column("what")
-    grid.add_column("now", justify="right", min_width=9)
-    grid.add_column("", min_width=16)
-    for row in rows:
-        grid.add_row(*row)
+    grid = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+    grid.add_column("cloud", style="bold")
+    grid.add_column("taken in", justify="right", min_width=8)
+    grid.add_column("in the spool", justify="right", min_width=14)
+    grid.add_column("lag", justify="right", min_width=6)
+    grid.add_column("stored there", justify="right", min_width=13)
+    grid.add_column("state", min_width=8)
+    for row in moment.rows:
+        spool = f"{row.queued:,} ({_size(row.queued_bytes)})"
+        grid.add_row(row.cloud, f"{row.taken:,}", spool, f"{row.lag:.1f} s", row.stored, row.state)
     return grid
 
 

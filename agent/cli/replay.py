@@ -80,7 +80,8 @@ class _Job:
     letters: list[Letter]
     stays: list[dict[str, Any]] = field(default_factory=list)
     waiting: int = 0  # of these, how many stand in the log yet, where nothing but an agent can get at them
-    done: Mapping[str, Any] = field(default_factory=dict)
+    so_far: dict[str, int] = field(default_factory=dict)  # over all sinks, as last heard
+    done: Mapping[str, Any] = field(default_factory=dict)  # by sink, at the end
 
     @property
     def by_sink(self) -> Counter[str]:
@@ -98,7 +99,7 @@ class _Job:
             except KeyboardInterrupt:
                 problem, code = "interrupted; what it had not come to is as it was", Exit.TEMPORARY
         if as_json:
-            error = {"error": problem} if problem else {}
+            error = {"error": problem, "so_far": self.so_far} if problem else {}
             states.print_json({**self.done, "stays": self.stays, "waiting": self.waiting, **error})
         else:
             self._print()
@@ -134,7 +135,7 @@ class _Job:
     def _heard(self, said: Mapping[str, Any], show: Show) -> None:
         if "progress" in said:
             show(said["progress"])
-            self.done = {name: {"all sinks": count} for name, count in said.items() if name != "progress" and count}
+            self.so_far = {name: count for name, count in said.items() if name != "progress"}
         if "done" in said:
             self.done = said["done"]
         if "stays" in said:
@@ -146,6 +147,8 @@ class _Job:
             print(states.printable(f"{one['id']} of {one['sink']} stays: {one['reason']}"))
         if not self.letters:
             print("no dead letters")
+        if not done and self.so_far:
+            print(", ".join(f"{count} {name}" for name, count in self.so_far.items()))
         for sink, count in done.get("replayed", {}).items():
             print(f"{count} taken by {sink}")
         for sink, count in done.get("dropped", {}).items():

@@ -54,7 +54,7 @@ def check_sources(rules: Rules, sources: Collection[str], reading: Reading) -> N
         literal = re.split(r"[*?[]", glob, maxsplit=1)[0]
         if not any(literal.startswith(source) or source.startswith(literal) for source in sources):
             begin = ", ".join(f'"{source}"' for source in sorted(sources))
-            near = did_you_mean(glob, [source.rstrip(".") for source in sources])
+            near = did_you_mean(glob.partition(".")[0], [source.rstrip(".") for source in sources])
             reading.doubtful(
                 place, f'"{glob}" fits no collector of this configuration: their sources begin with {begin}{near}'
             )

@@ -24,7 +24,7 @@ from agent.config.plugins import KINDS, Role
 from agent.config.reading import Reading
 from agent.config.settings import Agent, Log, Spool, Status
 from agent.errors import ConfigError, Problem
-from agent.events.rule import BOOKS, Rule
+from agent.events.rule import BOOKS, SOURCE, Rule
 from agent.options import DeliveryOptions, Selection
 from agent.ports import Collector, Sink
 from agent.schema import option, options_of, plain
@@ -291,12 +291,15 @@ def _check_selections(
     if not sources or any(table.kind not in own for table in collectors.values()):
         return
     events.check_sources(rules, sources, reading)
-    sources |= events.sources_of_events(rules, agent)
+    own_events = events.sources_of_events(rules, agent)
+    sources |= own_events
     for name, sink in sinks.items():
         written = reading.document.tree["sinks"][name]
         for key in ("select", "exclude"):
             for glob in getattr(sink.selection, key) if key in written else ():
                 literal = re.split(r"[*?[]", glob, maxsplit=1)[0]
+                if literal.startswith(SOURCE) and not own_events:
+                    continue  # of these it was said what is needed, or they are only kept out
                 if not any(literal.startswith(source) or source.startswith(literal) for source in sources):
                     begin = ", ".join(f'"{source}"' for source in sorted(sources))
                     reading.doubtful(

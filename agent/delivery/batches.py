@@ -93,11 +93,11 @@ class Batches:
         Up to `most` new batches, planned and durable, as far as whole ones wait; the first may be a part.
 
         What has to wait for its stretch to be over stays unplanned, and `held` says until when. With
-        `hurry`, and in a former lane, nothing has to.
+        `hurry` nothing has to.
         """
         cursor = self.source
         stretch = self._stretch
-        if stretch is not None and (hurry or cursor.end is not None):
+        if stretch is not None and hurry:
             stretch = replace(stretch, patient=False)
         self.held = None
         made: list[Piece] = []

@@ -31,6 +31,7 @@ class Episode:
         self._tell = tell
         self._since_ms = 0
         self._reason = ""
+        self._is_shut = False  # it could not be opened yet, and that was told
         self._standing: Standing = "up"
         self._began = 0.0
         self._said = 0.0
@@ -92,7 +93,8 @@ class Episode:
         """The sink could not be opened, and is tried again; said once."""
         if self._part.become("down", f"cannot open: {reason}"):
             log.warning("sink cannot open", sink=self._name, reason=reason, queued=self._queued())
-            self._since_ms, self._reason = self._now_ms(), self._part.reason
+        if self._standing == "up" and not self._is_shut:
+            self._is_shut, self._since_ms, self._reason = True, self._now_ms(), self._part.reason
             self._notify("down", self._reason)
 
     def opened(self, failures: int) -> None:
@@ -100,6 +102,8 @@ class Episode:
         if failures:
             self._part.become("starting")
             log.info("sink opened", sink=self._name, tries=failures + 1)
+        if self._is_shut:
+            self._is_shut = False
             self._notify("up", self._reason)
 
     def buried(self, count: int, reason: str, now: float) -> None:

@@ -89,20 +89,17 @@ class Forming:
         clock = asyncio.get_running_loop().time
         until = clock() + held.seconds
         glance = max(GLANCE, self._limits.window / WINDOW_GLANCES) if held.grows else held.seconds
-        while not self.hurry and (left := until - clock()) > 0 and self._is_next(held):
+        while not self.hurry and (left := until - clock()) > 0 and self._is_part(held):
             try:
                 async with asyncio.timeout(min(left, glance)):
                     await self._pulse.wait()
             except TimeoutError:
                 continue
 
-    def _is_next(self, held: NotYet) -> bool:
-        """Whether these are the next records still, and not a whole batch yet."""
-        cursor = self._batches.source
-        head = cursor.lane.head
-        if cursor.planned_end != held.first:
-            return False  # evicted
-        if not held.grows or head <= held.end:
+    def _is_part(self, held: NotYet) -> bool:
+        """Whether these are not a whole batch yet, as far as can be told without reading."""
+        lane = self._batches.source.lane
+        if not held.grows or lane.head <= held.end:
             return True
-        new = cursor.lane.bytes_between(held.end, head)
-        return head - held.first < self._limits.records and new < held.room
+        new = lane.bytes_between(held.end, lane.head)
+        return lane.head - held.first < self._limits.records and new < held.room

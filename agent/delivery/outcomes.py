@@ -123,7 +123,7 @@ class Outcomes:
 
     async def _unfit(self, piece: Piece, reasons: Mapping[int, str]) -> None:
         """The sink can never send some of it: buried without contrast. It says nothing about the rest."""
-        if len(reasons) == piece.count:
+        if len(reasons) == piece.count:  # as always where a batch is one record: no plan has to be changed
             piece.unfit = {piece.first + at: why for at, why in reasons.items()}
             self._verdict.forget(piece)
             self._bury(piece)

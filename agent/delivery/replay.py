@@ -20,6 +20,7 @@ import structlog
 
 from agent.delivery.episode import describe
 from agent.delivery.form import BrokenSinkError, draft
+from agent.delivery.loop import LONGEST_SEND
 from agent.errors import AuthExpired, DeliveryError, Rejected, Retryable, TooLarge, Unfit
 from agent.ports import Parcel, Send, Sink
 from agent.record import Run, batch_id
@@ -30,7 +31,6 @@ from agent.spool.shelf import Shelf
 log = structlog.get_logger()
 
 NOT_A_SINK: Final = "intake"  # who refused what never became a record
-LONGEST_SEND = 600.0  # a sink has its own timeout; this is for one whose timeout fails
 PROGRESS_SECONDS = 0.5
 SAID_ONE_BY_ONE = 100  # letters that stay, with their reasons; beyond that they are counted
 

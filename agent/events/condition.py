@@ -117,9 +117,9 @@ def meet(one: Condition, other: Condition) -> Value | None:
     elif not isinstance(other.threshold, str):
         # Between the two thresholds, and beyond each of them: nowhere else can anything begin to hold.
         low, high = sorted((one.threshold, other.threshold))
-        candidates |= {low - 1 - abs(low), (low + high) / 2, high + 1 + abs(high)}
+        candidates |= {low - 1, low - 1 - abs(low), (low + high) / 2, high + 1, high + 1 + abs(high)}
     fitting = [value for value in candidates if one.holds(value) and other.holds(value)]
-    return min(fitting, key=str, default=None)
+    return min(fitting, key=lambda value: (len(str(value)), str(value)), default=None)
 
 
 def _field(left: str) -> tuple[str, tuple[str, ...]]:

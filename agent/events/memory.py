@@ -59,7 +59,7 @@ class Memory:
         except FileNotFoundError:
             log.info("nothing is remembered of events, as at a first start", file=str(memory._path))
             memory.changed()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, msgspec.MsgspecError) as error:
             log.warning("what is remembered of events cannot be read", file=str(memory._path), reason=str(error))
             memory.changed()  # so that the next start does not say it again
         return memory
@@ -72,7 +72,7 @@ class Memory:
             return None
         try:
             return msgspec.json.decode(former, type=form)
-        except msgspec.DecodeError as error:
+        except (ValueError, msgspec.MsgspecError) as error:
             log.warning("a part of what is remembered of events is damaged", part=name, reason=str(error))
             return None
 
@@ -112,8 +112,9 @@ class Memory:
             return number
 
         try:
-            # What is under way is waited for by whoever comes; it may be an older state that is written then.
             is_written = await aside(write, kind=path, within=within) == number
+            if not is_written:  # that was an older state, whose writing was still under way
+                is_written = await aside(write, kind=path, within=within) == number
         except (OSError, msgspec.MsgspecError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             if reason != self._failure:

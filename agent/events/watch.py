@@ -32,6 +32,7 @@ MOST = 10_000  # instances over all rules: some 3 MB
 GONE_MS = 86_400_000  # what was not seen for so long makes room for others
 FORGOTTEN_MS = 30 * 86_400_000  # what was not seen for so long is not remembered for another run
 SAY_AGAIN = 3600.0
+SWEEP_AGAIN = 1.0  # seconds: looking at every instance takes milliseconds, and new tags may come by the thousand
 
 Rules = tuple[Ready, ...]
 
@@ -56,7 +57,7 @@ class Watch:
         self._rules = [Ready.of(rule, stats) for rule in rules]
         self._most = most
         self._count = 0
-        self._said_full = -SAY_AGAIN
+        self._said_full, self._swept = -SAY_AGAIN, -SWEEP_AGAIN
         self._left_out = stats.counter(
             "agent_events_unwatched_total", "Samples that a rule did not look at: too many sets of tags."
         )
@@ -153,6 +154,9 @@ class Watch:
 
     def _make_room(self, now: int) -> bool:
         """Forget what is at rest, or else what was not seen for a day; whether that was anything."""
+        if time.monotonic() - self._swept < SWEEP_AGAIN:
+            return False
+        self._swept = time.monotonic()
         freed = self._forget(
             lambda each, instance: instance.is_resting(now, each.hold) and not instance.was_firing,
             lambda each, kept: not kept.is_firing and now - kept.changed >= each.hold,

@@ -30,7 +30,7 @@ from agent.stats import Health
 log = structlog.get_logger()
 
 LOOK_AGAIN = 1.0  # seconds between two looks whether a sink is up that was down when the last life ended
-LONGEST_WAIT = 60.0  # seconds; a clock that is set must not keep anything from being said
+LONGEST_WAIT = 60.0  # seconds until it is looked again whether the clock was set
 
 
 class Lifecycle:
@@ -49,7 +49,7 @@ class Lifecycle:
         health: Health,
         rng: Random,
     ) -> None:
-        self._kinds = kinds
+        self._kinds = () if memory is None else kinds  # what cannot be remembered cannot be told rightly
         self._memory = memory
         self._jitter = jitter
         self._host = host
@@ -59,7 +59,7 @@ class Lifecycle:
         self._rng = rng
         self._stir = asyncio.Event()
         former = None
-        if memory is not None and kinds:
+        if memory is not None and self._kinds:
             former = memory.section("agent", Standing, lambda: msgspec.Raw(msgspec.json.encode(self._standing)))
             memory.has_life = True
         self._standing = former or Standing()
@@ -76,7 +76,7 @@ class Lifecycle:
         else:
             alive = self._memory.alive_ms if self._memory is not None else None
             standing.begin(now, self._due(), now + round(self._jitter * 1000), alive=alive, **self._about)
-        self._carried = standing.unresolved()
+        self._carried = standing.unresolved() if "outage" in self._kinds else set()
         self._changed()
 
     def tell(self, notice: Notice) -> None:
@@ -92,6 +92,7 @@ class Lifecycle:
             return
         while True:
             self._look_at_carried()
+            self._standing.hasten(_now() + round(self._jitter * 1000))
             if self._standing.ripen(_now(), self._host, self._kinds):
                 self._changed()
             self._stir.clear()
@@ -141,6 +142,7 @@ class Lifecycle:
         for sink in list(self._carried):
             part = self._health.part("sink", sink)
             if part.state == "up":
+                self._carried.discard(sink)
                 until = round(part.since * 1000)
                 self.tell(Notice(sink=sink, what="up", reason="", since_ms=until, until_ms=until, records=0))
 

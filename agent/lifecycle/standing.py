@@ -153,6 +153,11 @@ class Standing(msgspec.Struct, kw_only=True):
         """When there will be something to say; None: not as things are."""
         return min((each.due for each in self._waiting()), default=None)
 
+    def hasten(self, latest: int) -> None:
+        """Nothing waits beyond that: a clock that was set back must not keep it from being said."""
+        for waiting in self._waiting():
+            waiting.due = min(waiting.due, latest)
+
     def _waiting(self) -> list[Restart | Outage | Gap]:
         return [*([self.restart] if self.restart else []), *self.outages.values(), *self.gaps.values()]
 

@@ -131,6 +131,7 @@ async def running(
     """
     fleet = Fleet(log, count)
     rng = Random(seed)
+    failure: Exception | None = None
     try:
         async with asyncio.TaskGroup() as tasks:
             for i in range(count):
@@ -140,8 +141,12 @@ async def running(
                 tasks.create_task(_live(device, port, fleet, stop, count / rate, (first, rest)), name=device.name)
             try:
                 yield fleet
+            except Exception as error:  # noqa: BLE001 - raised below: the group would wrap what is not its own
+                failure = error
             finally:
                 stop.set()
+        if failure is not None:
+            raise failure
     finally:
         fleet.close()
 

@@ -28,7 +28,7 @@ class Exit(IntEnum):
     SOFTWARE = 70, "a bug: please report it with the traceback"
     CANNOT_CREATE = 73, "the state directory cannot be made or used"
     INPUT_OUTPUT = 74, "reading or writing failed, or the books do not balance"
-    TEMPORARY = 75, "try again later: another agent works in this state directory"
+    TEMPORARY = 75, "try again later: another agent works in this state directory, or the work was not done to its end"
     UNVERIFIED = 76, "what was sent could not be read back from the far side"
     NO_PERMISSION = 77, "the operating system or a far side refuses this user"
     CONFIG = 78, "the configuration is wrong, or the state directory is of a newer version"

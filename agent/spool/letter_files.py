@@ -75,11 +75,13 @@ def mark(path: Path, letters: Iterable[Standing], fate: Fate, *, sync: bool) -> 
     """Take letters out where they stand; durable on return when `sync`. Raises OSError where one is no longer there."""
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
+        before = os.fstat(fd)
         for one in letters:
             head = b'{"seq":%d,' % one.seq
             if os.pread(fd, len(head), one.offset) != head:
                 raise OSError(f"{path}: letter {one.seq} no longer stands where it was read")
             os.pwrite(fd, MARKS[fate], one.offset + MARK_AT)
+        _keep_age(fd, before)
         if sync:
             os.fdatasync(fd)
     finally:
@@ -92,13 +94,13 @@ def shorten(path: Path, *, sync: bool) -> int | None:
     data = rewritten(former)
     if len(data) >= len(former):
         return None
-    times = path.stat()
+    before = path.stat()
     new = path.with_suffix(".new")
     fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         if os.write(fd, data) != len(data):
             raise OSError(f"{new}: short write")
-        os.utime(fd, ns=(times.st_atime_ns, times.st_mtime_ns))  # the age of its letters goes by this
+        _keep_age(fd, before)
         os.fsync(fd)  # whatever the setting: the name must not stand for less than it stood for
     except OSError:
         new.unlink()
@@ -109,6 +111,10 @@ def shorten(path: Path, *, sync: bool) -> int | None:
     if sync:
         sync_directory(path.parent)
     return len(data)
+
+
+def _keep_age(fd: int, before: os.stat_result) -> None:
+    os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))  # letters are as old as the last of their file
 
 
 def books_without(path: Path) -> Books:

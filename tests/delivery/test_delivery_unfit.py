@@ -14,7 +14,7 @@ from virtual import run, until
 from agent.delivery import Notice
 from agent.errors import Unfit
 from agent.ports import Limits, Parcel
-from agent.spool import audit
+from agent.spool import State, audit
 
 
 class Picky(Post):
@@ -89,6 +89,10 @@ def test_nothing_is_concluded_from_it_about_a_far_side_that_is_away(tmp_path: Pa
                 await until(lambda: len(it.letters()) == 1, within=120, step=0.5)
                 assert [notice.what for notice in notices] == ["down"]
                 assert it.health.part("sink", "lake").state == "down"
+                # Nothing of it can have been taken, and the books say so where it is evicted one day.
+                await until(lambda: not delivery.in_flight)
+                [cursor] = it.spool.cursors("lake")
+                assert {plan.state for plan in cursor.plans if not plan.state.settled} == {State.PLANNED}
                 far.script = lambda request: Reply()
                 await until(lambda: delivery.queued() == 0, within=120, step=0.5)
             assert sorted(far.stored) == [1, 2, 6, 8]

@@ -193,7 +193,7 @@ def test_records_of_a_clock_that_was_an_hour_ahead_at_the_last_boot_are_not_wait
     run(main())
 
 
-def test_a_former_lane_waits_for_no_minute(tmp_path: Path) -> None:
+def test_a_former_lane_does_not_wait_for_its_last_minute(tmp_path: Path) -> None:
     async def main() -> None:
         async with far_side() as far:
             async with rig(tmp_path, sinks=(Reader("lake", "sel-old"),)) as it:

@@ -1,4 +1,4 @@
-"""Rules over a real intake and spool: which events there are, what stands in them, where they go, how they are booked."""
+"""Rules over a real intake and spool: which events there are, what stands in them, where they go."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_for_counts_by_the_times_of_the_records_and_a_value_between_begins_anew(
         (event,) = await running.stored()
         assert event["ts"] == NOW + 11 * MINUTE
         assert event["fields"]["since"] == NOW + 6 * MINUTE
-        assert event["fields"]["what"] == "for 5m since 2026-11-18T12:32:40Z"
+        assert event["fields"]["what"] == "for 5m since 2026-11-18T11:12:40Z"
 
     run(tmp_path, test, rule(lasting=300.0, what="for {for} since {since}"))
 
@@ -384,7 +384,11 @@ def test_what_no_rule_watches_is_not_parsed(tmp_path: Path) -> None:
     run(tmp_path, test, rule(where={"line": ("press",)}))
 
 
-def test_more_sets_of_tags_than_there_is_room_for_are_said_and_those_at_rest_make_room(tmp_path: Path) -> None:
+def test_more_sets_of_tags_than_there_is_room_for_are_said_and_those_at_rest_make_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.events.watch.SWEEP_AGAIN", 0.0)
+
     async def test(running: Site) -> None:
         for n in range(10):
             await running.sample({"t": 1}, device=f"calm-{n}")

@@ -45,10 +45,10 @@ class Site:
         emission = Emission("plant", [Stream(source, tags, parse)], [payload], at if received is None else received)
         await self.intake.emitter("plant")(emission)
 
-    async def series(self, *values: float, **options: Any) -> None:
+    async def series(self, *values: float, start: int = NOW, **options: Any) -> None:
         """Values of the field `t`, a minute apart."""
         for n, value in enumerate(values):
-            await self.sample({"t": value}, at=NOW + n * MINUTE, **options)
+            await self.sample({"t": value}, at=start + n * MINUTE, **options)
 
     async def stored(self, lane: str = EVENTS.lane) -> list[dict[str, Any]]:
         """Every record of a lane, as a sink would read it."""

@@ -24,6 +24,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "operations.md"
         (errors.StateRefused("/var/lib/telemetry-agent"), 77),
         (errors.StateError("not a directory"), 73),
         (errors.ListenError("taken"), 69),
+        (errors.Unverified("not found within 180 s"), 76),
         (errors.AuthExpired("the key was refused"), 77),
         (errors.Retryable("503"), 69),
         (PermissionError(errno.EACCES, "no"), 77),
@@ -41,11 +42,13 @@ def test_an_error_that_ends_the_program_tells_the_host_what_to_do(error: BaseExc
 
 def test_the_codes_are_those_of_sysexits() -> None:
     assert Exit.USAGE == os.EX_USAGE
+    assert Exit.REFUSED == os.EX_DATAERR
     assert Exit.UNAVAILABLE == os.EX_UNAVAILABLE
     assert Exit.SOFTWARE == os.EX_SOFTWARE
     assert Exit.CANNOT_CREATE == os.EX_CANTCREAT
     assert Exit.INPUT_OUTPUT == os.EX_IOERR
     assert Exit.TEMPORARY == os.EX_TEMPFAIL
+    assert Exit.UNVERIFIED == os.EX_PROTOCOL
     assert Exit.NO_PERMISSION == os.EX_NOPERM
     assert Exit.CONFIG == os.EX_CONFIG
 

@@ -111,6 +111,19 @@ MISTAKES = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("text", "select"),
+    [
+        (PRESET, ("host.*",)),
+        (PRESET + SCHEMA + 'select = ["mqtt.plant", "host.*"]', ("host.*", "mqtt.plant")),
+        (PRESET + SCHEMA, ("*",)),
+        (PRESET + 'select = "host.cpu"' + SCHEMA, ("host.cpu",)),
+    ],
+)
+def test_a_sink_gets_what_its_schemas_are_fed_by(text: str, select: tuple[str, ...], tmp_path: Path) -> None:
+    assert read(text, tmp_path).sinks["insight"].selection.select == select
+
+
 @pytest.mark.parametrize(("text", "told"), MISTAKES)
 def test_mistakes_are_told_with_their_place(text: str, told: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refused:

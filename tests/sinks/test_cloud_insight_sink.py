@@ -339,7 +339,8 @@ def test_a_key_rotated_in_its_file_loses_nothing_and_is_told_in_one_line(tmp_pat
         for name, text in (("access_key", ACCESS), ("secret_key", SECRET)):
             files[name].write_text(text)
         async with Sandbox.open([row(0)], keys=KEYS) as sandbox:
-            made = sink(sandbox.url, **{name: Secret(path=str(file)) for name, file in files.items()})
+            keys: dict[str, Any] = {name: Secret(path=str(file)) for name, file in files.items()}
+            made = sink(sandbox.url, **keys)
             async with made.open() as send:
                 with capture_logs() as logs:
                     await send(parcel(made, name="one"))

@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 from agent.errors import AuthExpired, DeliveryError, Retryable, Throttled
 from agent.far_clock import FarClock
 from agent.http import open_client
+from agent.sandbox.faults import Fault
 from agent.sandbox.rackspace import Sandbox, User, failing
 from agent.schema import Secret
 from agent.sinks.rackspace import Rackspace, identity
@@ -78,15 +79,16 @@ def test_a_day_is_used_until_its_last_hour(form: Any) -> None:
     run(main())
 
 
-def test_until_a_new_one_is_had_the_token_at_hand_goes_on() -> None:
-    """Identity is down in the last hour of a token: nothing is wrong yet."""
+@pytest.mark.parametrize("fault", [failing.broken(), failing.unauthorized()], ids=["down", "refuses"])
+def test_until_a_new_one_is_had_the_token_at_hand_goes_on(fault: Fault) -> None:
+    """Identity is down in the last hour of a token, or the key was withdrawn: nothing is wrong yet."""
 
     async def main() -> None:
         async with Sandbox.open(hosted=True, token_life=2.0, renew_within=2.0) as sandbox:
             sink = hosted(sandbox)
             async with sink.open() as deliver:
                 await deliver(parcel(sink, event()))
-                sandbox.identity_faults.add(failing.broken())
+                sandbox.identity_faults.add(fault)
                 while asked(sandbox)["identity"] < 2:
                     await deliver(parcel(sink, event()))
                     await asyncio.sleep(0.02)
@@ -125,6 +127,24 @@ def test_after_the_storm_it_goes_on_by_itself(monkeypatch: pytest.MonkeyPatch) -
             async with sink.open() as deliver:
                 assert await until_taken(sink, deliver) > 0
                 assert await until_taken(sink, deliver) == 0
+
+    run(main())
+
+
+def test_each_time_it_is_held_back_longer_until_something_is_taken() -> None:
+    async def main() -> None:
+        async with Sandbox.open(hosted=True) as sandbox:
+            sink = hosted(sandbox)
+            async with open_client(sink) as client:
+                tokens = Identity(sink, sandbox.identity_url, "agent", Secret(KEY), client, FarClock("x"), Random(1))
+                waits = []
+                for n in range(8):
+                    if n == 6:
+                        tokens.accepted()
+                    tokens.hold("no")
+                    waits.append(tokens._held_until - asyncio.get_running_loop().time())
+                for wait, low in zip(waits, [30, 60, 120, 150, 150, 150, 30, 60], strict=True):
+                    assert low - 1 <= wait <= low * 2 + 1
 
     run(main())
 
@@ -183,6 +203,60 @@ def test_a_key_that_is_rotated_in_its_file_is_read_again(tmp_path: Path) -> None
         run(main())
     assert [each["event"] for each in logs] == ["credentials read again, they have changed"]
     assert "another-key" not in repr(logs)
+
+
+def test_a_new_key_ends_the_waiting_for_another_token(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text(KEY)
+
+    async def main() -> None:
+        async with Sandbox.open(hosted=True) as sandbox:
+            sink = hosted(sandbox, api_key=Secret(path=str(file)))
+            async with sink.open() as deliver:
+                await deliver(parcel(sink, event()))
+                sandbox.tokens.distrust()
+                with pytest.raises(AuthExpired, match="the same again"):
+                    await deliver(parcel(sink, event()))
+                file.write_text("another-key")
+                sandbox.tokens.rotate("agent", "another-key")
+                await deliver(parcel(sink, event()))
+            assert [request.status for request in sandbox.requests] == [200, 401, 200]
+
+    with capture_logs():
+        run(main())
+
+
+def test_a_refused_renewal_holds_nothing_back_that_has_a_token() -> None:
+    async def main() -> None:
+        async with Sandbox.open(hosted=True) as sandbox:
+            sink = hosted(sandbox)
+            async with open_client(sink) as client:
+                tokens = Identity(sink, sandbox.identity_url, "agent", Secret(KEY), client, FarClock("x"), Random(1))
+                first = await tokens.token()
+                sandbox.identity_faults.add(failing.unauthorized())
+                tokens._renew_at = 0.0
+                assert await tokens.token() == first
+                assert await tokens.token() == first
+                assert asked(sandbox) == {"identity": 2}
+
+    with capture_logs():
+        run(main())
+
+
+def test_requests_sent_again_count_for_the_pace() -> None:
+    async def main() -> None:
+        async with Sandbox.open(hosted=True) as sandbox:
+            sink = hosted(sandbox, rate=60)  # six at once
+            async with sink.open() as deliver:
+                await deliver(parcel(sink, event()))
+                for _ in range(3):
+                    sandbox.tokens.revoke_all()
+                    await deliver(parcel(sink, event()))
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(deliver(parcel(sink, event())), 0.3)
+            assert len(sandbox.requests) == 7
+
+    run(main())
 
 
 def test_a_wrong_key_is_asked_about_once_until_it_is_mended(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from pathlib import Path
@@ -150,6 +151,23 @@ def test_where_nothing_can_be_read_back_values_are_replaced_and_that_is_told_onc
     assert "query_url is not set" in line["reason"]
 
 
+def test_a_server_that_does_something_else_to_values_gets_them_replaced() -> None:
+    async def main() -> None:
+        async with Sandbox.open() as sandbox:
+
+            async def altered(writer: asyncio.StreamWriter) -> None:
+                data = f"{sandbox.events()[0].data} and more"
+                await answer(200, json.dumps([{"data": data}]))(writer)
+
+            async with far_side(altered) as side:
+                await send(own(sandbox, query_url=side.url), event('"1"'))
+            assert [each.what for each in sandbox.events()][1:] == ["'1'"]
+
+    with capture_logs() as logs:
+        run(main())
+    assert "holds something else" in logs[0]["reason"]
+
+
 def test_a_failed_self_test_is_done_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probing, "ASK_AGAIN", 0.05)
 
@@ -158,7 +176,9 @@ def test_a_failed_self_test_is_done_again_later(monkeypatch: pytest.MonkeyPatch)
             sandbox.query_faults.add(failing.BY_NAME["unavailable"]())
             sink = own(sandbox)
             async with sink.open() as deliver:
-                await deliver(parcel(sink, event('"1"')))
+                while len([each for each in sandbox.ledger.requests if each.side == "query"]) < 3:
+                    await deliver(parcel(sink, event('"1"')))
+                    await asyncio.sleep(0.02)
                 sandbox.query_faults.clear()
                 while sandbox.events()[-1].what == "'1'":
                     await deliver(parcel(sink, event('"1"')))

@@ -86,9 +86,12 @@ def test_the_room_is_given_back_and_the_numbers_go_on(state: Path) -> None:
     async def main() -> None:
         await fill(state, 100, size=1000)
         async with opened(state) as spool:
-            await take(await spool.dead_letters(), range(10, 90), "dropped")
             (path,) = files(state / "dead-letters")
+            os.utime(path, (1e9, 1e9))
+            await take(await spool.dead_letters(), range(10, 90), "dropped")
             assert path.stat().st_size < 25_000
+            assert path.stat().st_mtime == 1e9, "letters grow no younger"
+            os.utime(path)
             await spool.append([dead_part(letter("f-1"))])
         await fill_one_more(state)
 
@@ -135,7 +138,9 @@ def test_without_an_agent_it_is_the_same(state: Path) -> None:
     assert report.dead_dropped == {"file": 10, "intake": 10}
 
 
-@pytest.mark.parametrize("which", ["a letter", "a letter beside a stretch", "a stretch", "a mark", "the file"])
+@pytest.mark.parametrize(
+    "which", ["a letter", "a letter beside a stretch", "a stretch", "a mark", "the last", "the file"]
+)
 def test_what_goes_behind_its_back_is_found_beside_what_was_taken_out(state: Path, which: str) -> None:
     async def main() -> None:
         await fill(state, 30)
@@ -152,7 +157,7 @@ def test_what_goes_behind_its_back_is_found_beside_what_was_taken_out(state: Pat
     (path,) = files(state / "dead-letters")
     lines = path.read_bytes().splitlines(keepends=True)
     assert [line[:6] for line in lines[5:7]] == [b'{"gone', b'{"seq"']
-    place = {"a letter": 0, "a letter beside a stretch": 6, "a stretch": 5, "a mark": 11}.get(which)
+    place = {"a letter": 0, "a letter beside a stretch": 6, "a stretch": 5, "a mark": 11, "the last": -1}.get(which)
     if place is None:
         path.unlink()
     else:

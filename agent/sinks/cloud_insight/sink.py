@@ -80,6 +80,12 @@ class CloudInsight(GatewayOptions):
         )
 
     @property
+    def selects(self) -> tuple[str, ...]:
+        """What any of the schemas is fed by: the others need not be read."""
+        globs = dict.fromkeys(glob for table in self.tables for glob in table.schema.select)
+        return ("*",) if "*" in globs or not globs else tuple(globs)
+
+    @property
     def tables(self) -> Sequence[Table]:
         """The schemas with their metrics, the preset's first."""
         own = [table_of(schema) for schema in self.schema]

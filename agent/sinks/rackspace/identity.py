@@ -84,8 +84,6 @@ class Identity:
             if now < self._held_until and not await self._has_new_key():
                 raise AuthExpired(f"{self._reason}; asked again in {self._held_until - now:.0f} s")
             got = await self._ask()
-            if got.token == refused and await self._has_new_key():
-                got = await self._ask()
             if got.token == refused:
                 raise self.hold("the service refuses the token, and Identity hands out the same again")
             return got

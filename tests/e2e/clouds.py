@@ -1,0 +1,222 @@
+"""Three clouds for one agent: the stand-ins as processes or in a thread, and the tables of the sinks that reach them."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from far_side import listening
+from network.tunnel import Tunnels, proxy
+from scene import DATASET, Cloud, cloud, obsrv_sink
+
+from agent.sandbox import ncloud, obsrv, rackspace
+from agent.sandbox.ncloud import process as ncloud_process
+from agent.sandbox.obsrv import Dataset
+from agent.sandbox.rackspace import process as rackspace_process
+
+ACCESS, SECRET = "ACCESS-KEY-OLD", "SECRET-KEY-OLD"
+USER, API_KEY, TENANT = "agent", "key-of-the-sandbox", "123456"
+
+
+def cw_key(n: int = 0) -> str:
+    """The key of schema number `n`."""
+    return f"46043847472251289{n}"
+
+
+def schema(n: int = 0, *metrics: str, dimension: str = "host") -> dict[str, Any]:
+    """A schema with one dimension and these metrics (FLOAT), as the console would make it."""
+    fields: list[dict[str, Any]] = [{"name": dimension, "dataType": "STRING", "dimension": True, "idDimension": True}]
+    fields += [{"name": name, "dataType": "FLOAT", "metric": True} for name in metrics or ("v",)]
+    return {"cw_key": cw_key(n), "prodName": f"Custom/P{n}", "fields": fields}
+
+
+def schema_table(n: int = 0, *, sink: str = "insight", select: str = "*", **metrics: str) -> str:
+    """The table that makes rows for schema number `n`: metric = TOML of what it is made of."""
+    values = ", ".join(f"{name} = {value}" for name, value in metrics.items())
+    return f"""
+[[sinks.{sink}.schema]]
+cw_key = "{cw_key(n)}"
+select = "{select}"
+metrics = {{ {values} }}
+"""
+
+
+def insight_sink(url: str, folder: Path, *, rollup: str = "1s", more: str = "", schemas: str = "") -> str:
+    """The tables of a sink that sends rows to the gateway, with its keys in files of that folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "access").write_text(ACCESS)
+    (folder / "secret").write_text(SECRET)
+    return f"""
+[sinks.insight]
+type = "cloud_insight"
+url = "{url}"
+access_key_file = "{folder}/access"
+secret_key_file = "{folder}/secret"
+rollup = "{rollup}"
+timeout = "5s"
+connect_timeout = "2s"
+{more}
+{schemas}
+"""
+
+
+def notes_sink(identity_url: str, folder: Path, *, more: str = "") -> str:
+    """The table of a sink that posts events to the hosted service, with its key in a file of that folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "api-key").write_text(API_KEY)
+    return f"""
+[sinks.notes]
+type = "rackspace"
+tenant = "{TENANT}"
+username = "{USER}"
+api_key_file = "{folder}/api-key"
+identity_url = "{identity_url}"
+timeout = "5s"
+connect_timeout = "2s"
+{more}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Clouds:
+    """The three as processes."""
+
+    lake: Cloud
+    insight: ncloud_process.Process
+    notes: rackspace_process.Process
+
+
+@contextmanager
+def clouds(directory: Path, *, schemas: Sequence[Mapping[str, Any]] = (), offset: float = 0.0) -> Iterator[Clouds]:
+    """The three stand-ins; the clocks of the two that have one are `offset` seconds ahead of this machine's."""
+    directory.mkdir(parents=True, exist_ok=True)
+    key = ncloud.Key(ACCESS, SECRET)
+    with ExitStack() as stack:
+        enter = stack.enter_context
+        yield Clouds(
+            enter(cloud(directory / "lake")),
+            enter(
+                ncloud_process.start(
+                    directory / "insight.ndjson", keys=[key], schemas=schemas or [schema()], clock_offset=offset
+                )
+            ),
+            enter(rackspace_process.start(directory / "notes.ndjson", hosted=True, clock_offset=offset)),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inside:
+    """The three in a thread of this process, for what only their objects tell, and a proxy beside them."""
+
+    lake: obsrv.Sandbox
+    lake_url: str
+    insight: ncloud.Sandbox
+    notes: rackspace.Sandbox
+    proxy: Tunnels
+
+    def sinks(
+        self, folder: Path, *, lake: str = "", insight: str = "", notes: str = "", schemas: str = "", rollup: str = "1s"
+    ) -> str:
+        """The tables of all three sinks."""
+        return (
+            obsrv_sink(self.lake_url, more=lake)
+            + insight_sink(self.insight.url, folder, rollup=rollup, more=insight, schemas=schemas)
+            + notes_sink(self.notes.identity_url, folder, more=notes)
+        )
+
+
+@asynccontextmanager
+async def opened(
+    *,
+    host: str = "127.0.0.1",
+    tls: ssl.SSLContext | None = None,
+    schemas: Sequence[Mapping[str, Any]] = (),
+    lake: Mapping[str, Any] | None = None,
+    insight: Mapping[str, Any] | None = None,
+    notes: Mapping[str, Any] | None = None,
+) -> AsyncIterator[Inside]:
+    """The three on this loop, at that address; with `tls`, Obsrv behind a gateway that ends it, as in its charts."""
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        sandbox = await enter(obsrv.Sandbox.open([Dataset(id=DATASET)], host=host, **(lake or {})))
+        port = sandbox.port if tls is None else await enter(_ending_tls(tls, host, sandbox.port))
+        name = f"[{host}]" if ":" in host else host
+        yield Inside(
+            lake=sandbox,
+            lake_url=f"{'https' if tls else 'http'}://{name}:{port}",
+            insight=await enter(
+                ncloud.Sandbox.open(
+                    schemas or [schema()],
+                    keys=[ncloud.Key(ACCESS, SECRET)],
+                    host=host,
+                    ssl_context=tls,
+                    **(insight or {}),
+                )
+            ),
+            notes=await enter(
+                rackspace.Sandbox.open(**{"hosted": True, "host": host, "ssl_context": tls, **(notes or {})})
+            ),
+            proxy=await enter(proxy(host=host)),
+        )
+
+
+@asynccontextmanager
+async def _ending_tls(tls: ssl.SSLContext, host: str, port: int) -> AsyncIterator[int]:
+    """A gateway that speaks TLS to its clients, and plain HTTP to the port behind it."""
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            pass  # one of the two has gone
+        finally:
+            writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        behind_reader, behind_writer = await asyncio.open_connection(host, port)
+        async with asyncio.TaskGroup() as both:
+            both.create_task(pump(reader, behind_writer))
+            both.create_task(pump(behind_reader, writer))
+
+    async with listening(serve, tls, address=host) as outside:
+        yield outside
+
+
+@contextmanager
+def clouds_inside(**options: Any) -> Iterator[Inside]:
+    """What `opened` gives, in a thread of its own."""
+    started, ready = threading.Event(), list[Any]()
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        async with opened(**options) as inside:
+            ready.extend((inside, asyncio.get_running_loop(), stop))
+            started.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),), name="clouds")
+    thread.start()
+    assert started.wait(10), "the stand-ins do not start"
+    inside, loop, stop = ready
+    try:
+        yield inside
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(10)
+
+
+def audited(config: Path) -> None:
+    """`audit` ends with 0 for the agent of that file."""
+    command = [sys.executable, "-m", "agent", "audit", "--config", str(config)]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert found.returncode == 0, (found.returncode, found.stdout, found.stderr)
