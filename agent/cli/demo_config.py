@@ -6,7 +6,8 @@ import json
 import socket
 from pathlib import Path
 
-from agent.cli.demo_clouds import DATASET, DEVICES_KEY, HOST_KEY, KEY, TENANT, USER, Clouds
+from agent.cli.demo_clouds import KEY, USER, Clouds
+from agent.cli.demo_stored import DATASET, DEVICES_KEY, HOST_KEY, TENANT
 from agent.sandbox.broker import Broker
 
 MQTT = "plant"  # the collector of the readings

@@ -133,11 +133,16 @@ def _recovering(text: str) -> None:
 
 @asynccontextmanager
 async def _beside(running: Running, began: _Began) -> AsyncIterator[None]:
-    """What watches a running agent: the status pages, the watchdog, systemd's status line."""
+    """What watches a running agent and gives it orders: status pages, control socket, watchdog, systemd's status line."""
     config = running.config
     watchdog = Watchdog(health=running.health, alive=running.spool.alive)
     started = time.time()
     async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(control.serve(config.spool.directory, Orders(running).table))
+        except OSError as error:
+            # Nothing it collects or sends needs this; whoever wants to give it an order is told to stop it first.
+            log.warning("no control socket, orders cannot be given while it runs", reason=str(error))
         if config.status.enabled:
             # Imported here: an agent without status pages does not pay for them.
             from agent.status.pages import pages
@@ -156,11 +161,6 @@ async def _beside(running: Running, began: _Began) -> AsyncIterator[None]:
                 raise ListenError(
                     f"status.listen: {config.status.listen} {reason}; choose another, or [status] enabled = false"
                 ) from error
-        try:
-            await stack.enter_async_context(control.serve(config.spool.directory, Orders(running).table))
-        except OSError as error:
-            # Nothing it collects or sends needs this; whoever wants to give it an order is told to stop it first.
-            log.warning("no control socket, orders cannot be given while it runs", reason=str(error))
         tasks = [asyncio.create_task(watchdog.run()), asyncio.create_task(_tell_systemd(running))]
         stack.callback(lambda: [task.cancel() for task in tasks])
         log.info(

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, TypeVar
 
 from delivery.virtual import SkippingSelector, VirtualLoop
 
-from agent import supervisor
+from agent import aside, supervisor
 from agent.config import CollectorTable, Config
 from agent.ports import Context, Emit
 from agent.spool import Spool
@@ -27,8 +27,6 @@ from agent.supervisor import Life, Running
 
 T = TypeVar("T")
 
-# Threads that the loop does not know of; each ends with what it was started for.
-BESIDE = ("host-metrics", "aside")
 
 
 # Both ends of each socket are on the one loop: what was sent is there at once, or all but at once.
@@ -38,7 +36,9 @@ GLANCE = 0.002
 
 
 class ImpatientSelector(SkippingSelector):
-    """Skips whatever is waited for, unless a socket has something or a thread is at work."""
+    """Skips whatever is waited for, unless a socket has something or a thread is at work; `grain` at least."""
+
+    grain = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None or timeout <= 0:
@@ -49,7 +49,7 @@ class ImpatientSelector(SkippingSelector):
             time.sleep(pause)
             if events := selectors.DefaultSelector.select(self, 0):
                 return events
-        self.skipped += timeout
+        self.skipped += max(timeout, self.grain)
         return []
 
 
@@ -64,14 +64,19 @@ class SimulatedLoop(VirtualLoop):
 class World:
     """The clocks of one simulation, and the agents in it."""
 
-    def __init__(self, loop: SimulatedLoop) -> None:
+    def __init__(self, loop: SimulatedLoop, grain: float) -> None:
         self._skipping = loop.skipping
+        self._skipping.grain = grain
+        self._samples = False
         self._spools: list[Spool] = []
         loop.skipping.busy = self._is_busy
 
     def _is_busy(self) -> bool:
-        return any(spool.pending_bytes for spool in self._spools) or any(
-            thread.name in BESIDE for thread in threading.enumerate()
+        # The loop knows nothing of these threads: of those that write a spool, and of those that end with one call.
+        return (
+            bool(aside._under_way)
+            or any(spool.pending_bytes for spool in self._spools)
+            or (self._samples and any(thread.name == "host-metrics" for thread in threading.enumerate()))
         )
 
     @property
@@ -88,6 +93,7 @@ class World:
     @asynccontextmanager
     async def agent(self, config: Config, *, life: Life = "start") -> AsyncIterator[Running]:
         """A running agent, which is asked to stop at the end."""
+        self._samples |= any(table.kind == "host" for table in config.collectors.values())
         stop, running = asyncio.Event(), asyncio.get_running_loop().create_future()
 
         @asynccontextmanager
@@ -125,13 +131,17 @@ def _clocks(loop: SimulatedLoop) -> Iterator[None]:
         time.time, time.time_ns, time.clock_gettime_ns = seconds, nanoseconds, clock
 
 
-def simulate(main: Callable[[World], Coroutine[Any, Any, T]]) -> T:
-    """Run it in a world of its own."""
+def simulate(main: Callable[[World], Coroutine[Any, Any, T]], *, grain: float = 0.0) -> T:
+    """
+    Run it in a world of its own.
+
+    `grain`: no less than so many seconds are skipped at a time, and timers are late by as much: for worlds of many.
+    """
     with asyncio.Runner(loop_factory=SimulatedLoop) as runner:
         loop = runner.get_loop()
         assert isinstance(loop, SimulatedLoop)
         with _clocks(loop):
-            return runner.run(main(World(loop)))
+            return runner.run(main(World(loop, grain)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

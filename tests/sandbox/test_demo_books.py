@@ -13,7 +13,8 @@ from far import put
 
 from agent.cli.demo_agent import Status, gaps
 from agent.cli.demo_books import Account, Found, Sent, account, compare, verdict
-from agent.cli.demo_clouds import DATASET, DEVICES_KEY, HOST_KEY, TENANT, Clouds, Insight, Obsrv, Rackspace
+from agent.cli.demo_clouds import Clouds
+from agent.cli.demo_stored import DATASET, DEVICES_KEY, HOST_KEY, TENANT, Insight, Obsrv, Rackspace
 from agent.sandbox.ncloud.rows import Row
 from agent.sandbox.rackspace.elasticsearch import Document
 from agent.spool import Report

@@ -207,7 +207,7 @@ def test_an_agent_that_can_have_no_socket_works_and_whoever_gives_an_order_is_to
     asyncio.run(fill(agent.state))
     (agent.state / NAME).mkdir()
     with agent.start():
-        assert "no control socket, orders cannot be given while it runs" in agent.text()
+        assert "no control socket, orders cannot be given while it runs" in agent.text()  # before it was ready
         wait_for("a delivery", (tmp_path / "out.ndjson").exists)
         (agent.state / NAME).rmdir()  # then there is nothing at all
         for words in (("replay",), ("drop", "--yes")):
