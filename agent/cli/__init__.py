@@ -41,9 +41,7 @@ def app(arguments: Sequence[str] | None = None) -> None:
         ),
     ) -> None:
         """
-        Forwards host metrics and MQTT messages through a durable spool to Obsrv, files and standard output.
-
-        NAVER Cloud Insight and Rackspace Metrics follow.
+        Forwards host metrics and MQTT messages through a durable spool to NAVER Cloud Insight, Obsrv and Rackspace.
         """
 
     asked = words[:1] if words and words[0] in COMMANDS else COMMANDS  # the help wants all of them

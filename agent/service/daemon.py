@@ -133,7 +133,7 @@ def _recovering(text: str) -> None:
 
 @asynccontextmanager
 async def _beside(running: Running, began: _Began) -> AsyncIterator[None]:
-    """What watches a running agent and gives it orders: status pages, control socket, watchdog, systemd's status line."""
+    """What watches a running agent and tells it what to do: status pages, control socket, watchdog, systemd."""
     config = running.config
     watchdog = Watchdog(health=running.health, alive=running.spool.alive)
     started = time.time()

@@ -28,7 +28,6 @@ from agent.supervisor import Life, Running
 T = TypeVar("T")
 
 
-
 # Both ends of each socket are on the one loop: what was sent is there at once, or all but at once.
 UNDER_WAY = 0.0001
 # A thread may end a moment after it has said so: whoever waits for it looks again so soon.
@@ -55,6 +54,8 @@ class ImpatientSelector(SkippingSelector):
 
 class SimulatedLoop(VirtualLoop):
     """A loop in whose time nothing is waited for in vain."""
+
+    skipping: ImpatientSelector
 
     def __init__(self) -> None:
         self.skipping = ImpatientSelector()
@@ -116,7 +117,7 @@ class World:
 
 @contextmanager
 def _clocks(loop: SimulatedLoop) -> Iterator[None]:
-    """`time` tells the simulation's time for as long as the block lasts; `time.monotonic` stays, the loop is made of it."""
+    """`time` tells the simulation's time as long as the block lasts; of `time.monotonic` the loop is made, it stays."""
     seconds, nanoseconds, clock = time.time, time.time_ns, time.clock_gettime_ns
 
     def ahead() -> int:
@@ -165,6 +166,4 @@ async def idle(emit: Emit, context: Context) -> None:
 
 def fed(config: Config, **work: Callable[[Emit, Context], Awaitable[None]]) -> Config:
     """The configuration with these collectors in place of its own."""
-    return replace(
-        config, collectors={name: CollectorTable("fed", Fed(work=each), {}) for name, each in work.items()}
-    )
+    return replace(config, collectors={name: CollectorTable("fed", Fed(work=each), {}) for name, each in work.items()})

@@ -44,6 +44,7 @@ def test_a_restart_of_all_agents_together_keeps_to_the_tenants_limit_and_loses_n
                 + notes_sink(far.notes.identity_url, tmp_path)
             )
             config = fed(load([file], {}), idle=idle)
+
             async def live(life: Config, until: asyncio.Event) -> None:
                 async with world.agent(life):
                     await until.wait()
@@ -67,7 +68,11 @@ def test_a_restart_of_all_agents_together_keeps_to_the_tenants_limit_and_loses_n
             told = Counter((event.tags, event.when) for event in far.notes.events(TENANT))
             assert max(told.values()) == 1
             states = Counter(event.tags for event in far.notes.events(TENANT))
-            assert states == {f"edge-{n:04d} {state}": 1 + (state == "started") for n in range(count) for state in ("started", "stopped")}
+            assert states == {
+                f"edge-{n:04d} {state}": 1 + (state == "started")
+                for n in range(count)
+                for state in ("started", "stopped")
+            }
             assert Counter(request.status for request in far.notes.requests) == {200: 3 * count}
             busiest = far.notes.busiest(TENANT)
             assert busiest <= limit

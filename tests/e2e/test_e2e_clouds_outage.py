@@ -1,4 +1,4 @@
-"""One cloud is away for twenty minutes of simulated time; the two others do not notice, and one report tells all of it."""
+"""One cloud is away for twenty minutes of simulated time: the others do not notice, one report tells all of it."""
 
 from __future__ import annotations
 
@@ -57,9 +57,7 @@ def ms(text: str) -> int:
 def test_five_schemas_need_five_requests_a_minute_and_twenty_minutes_away_are_one_gap(tmp_path: Path) -> None:
     async def main(world: World) -> None:
         # This far side believes the rows' own times, so that it can be seen which minutes it has.
-        async with opened(
-            schemas=[schema(n) for n in range(5)], insight={"honours_timestamp": True}
-        ) as far:
+        async with opened(schemas=[schema(n) for n in range(5)], insight={"honours_timestamp": True}) as far:
             tables = [schema_table(n, v=f'"host.{group}.{FIELDS[group]}"') for n, group in enumerate(GROUPS)]
             insight = 'timestamp = true\nselect = ["host.*"]'
             file = tmp_path / "agent.toml"

@@ -199,7 +199,7 @@ def test_a_state_directory_rolled_back_to_an_older_copy_reuses_no_name(tmp_path:
         with _traffic(plant, far, agent, range(4000, 6000)):
             agent.kill()
             shutil.rmtree(agent.state)
-            shutil.copytree(tmp_path / "older", agent.state)
+            shutil.copytree(tmp_path / "older", agent.state, ignore=shutil.ignore_patterns("control.sock"))
             later = publish(plant, range(10_000, 11_000))
             agent.start()
             subscribed(agent)
