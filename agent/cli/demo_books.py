@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from agent.spool import Report
@@ -17,7 +18,7 @@ RARE = ("damaged", "abandoned")  # said where there are any
 class Sent:
     """What has to arrive: by the devices' own books, and by the agent's count of the events that it made."""
 
-    readings: Collection[str] = frozenset()  # ids
+    readings: AbstractSet[str] = frozenset()  # ids
     by_device: Mapping[str, int] = field(default_factory=dict)
     alarms: Mapping[str, str] = field(default_factory=dict)  # ids and texts
     events: int = 0  # of rules
