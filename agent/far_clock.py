@@ -29,6 +29,11 @@ class FarClock:
         self._name = name
         self._heard: float | None = None  # the offset that the last answer showed, where it was another one
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether one answer has shown another offset, and the next decides."""
+        return self._heard is not None
+
     def now(self) -> float:
         """The far side's time, epoch seconds."""
         return time.time() + self.offset

@@ -73,8 +73,5 @@ def test_events_are_dated_by_the_far_sides_clock(life: Life) -> None:
     assert life.began <= life.events[1].when / 1000 - life.offset <= life.ended
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the first event of a life goes before two answers have told the far side's time"
-)
 def test_the_very_first_event_is_dated_so_too(life: Life) -> None:
     assert life.began <= life.events[0].when / 1000 - life.offset <= life.ended

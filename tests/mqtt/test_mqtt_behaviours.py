@@ -120,9 +120,12 @@ def test_retained_messages_come_only_where_they_are_wanted(site: Site) -> None:
             await wanted.intake.holds(1)
             # A live message that asks to be retained is no retained message to who listens already.
             await site.publish(f"{site.root}/kept", b"live", retain=True)
+            # amqtt sends a retained message once more to who listens already, sometimes before the live one.
             await wanted.intake.holds(2)
+            while b"live" not in wanted.intake.payloads:
+                await wanted.intake.holds(len(wanted.intake.payloads) + 1)
             await unwanted.intake.holds(1)
-        if site.broker.name == "amqtt":  # which sends a retained message once more to who listens already
+        if site.broker.name == "amqtt":
             assert set(wanted.intake.payloads) == {b"retained", b"live"}
         else:
             assert wanted.intake.payloads == [b"retained", b"live"]

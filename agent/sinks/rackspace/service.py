@@ -35,22 +35,29 @@ class Service:
         self._pace = Pace(options.rate)
         self._quota = Quota(self._pace)
         self._ingest_url = options.url or ""  # as last used
+        self._doubted = False  # the clock, already before the last event
         self._identity: Identity | None = None
         if options.username and options.api_key:
             user = (options.username, options.api_key)
             self._identity = Identity(options, options.identity_url, *user, client, self.clock, rng)
 
     async def turn(self) -> None:
-        """Wait until one more event may go. Raises Throttled where that is not soon."""
-        if self._identity is not None and self._quota.take_up():
-            self._pace.charge(asyncio.get_running_loop().time())
-            try:
-                answer = await self._ingest("GET", "limits")
-            except DeliveryError:
-                pass  # the event that comes next meets the same trouble, and tells of it
-            else:
-                self._quota.heard(answer, self.clock.now())
+        """Wait until one more event may go. Raises Throttled where that is not soon, and what getting a token may."""
+        if self._identity is not None:
+            # Its answer is the first that tells the time, and no event is to be dated by a clock that it doubts.
+            await self._identity.token()
+            doubted, self._doubted = self.clock.in_doubt and not self._doubted, self.clock.in_doubt
+            if doubted or self._quota.take_up():
+                await self._read_limits()
         await self._pace.turn()
+
+    async def _read_limits(self) -> None:
+        self._pace.charge(asyncio.get_running_loop().time())
+        try:
+            answer = await self._ingest("GET", "limits")
+        except DeliveryError:
+            return  # the event that comes next meets the same trouble, and tells of it
+        self._quota.heard(answer, self.clock.now())
 
     async def post(self, event: Event) -> Answer:
         """
