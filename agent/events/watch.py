@@ -150,6 +150,7 @@ class Watch:
         if former is not None:
             instance.is_firing = instance.was_firing = former.is_firing
             instance.began, instance.changed, instance.kept = former.began, former.changed, former
+            instance.arrived = former.seen  # a clock that was set back meanwhile sets these back, too
         return instance
 
     def _make_room(self, now: int) -> bool:

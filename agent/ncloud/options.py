@@ -49,6 +49,9 @@ class GatewayOptions(HttpOptions):
 def gateway_problems(options: GatewayOptions, hosts: Mapping[Zone, str]) -> list[tuple[str, str]]:
     """What is wrong with the options among each other, as (option, text)."""
     problems = option_problems(options)
+    for name in ("access_key", "secret_key"):
+        if not getattr(options, name):
+            problems.append((name, "is empty"))
     if options.url is None and options.zone not in hosts:
         problems.append(("zone", f"this service is in {' and '.join(hosts)} alone"))
     elif options.url is not None:

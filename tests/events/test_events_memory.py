@@ -14,6 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 from watching import EVENTS, MINUTE, Site, rule, site
 
+from agent.events import memory
 from agent.events.memory import NAME, Memory
 from agent.events.rule import Rule
 from agent.record import Emission, Stream
@@ -111,6 +112,39 @@ def test_the_hour_and_the_least_time_of_a_state_go_on_over_a_restart(tmp_path: P
         assert (await running.stored())[-1]["fields"]["suppressed"] == 1
 
     lives(tmp_path, (first, rules), (second, rules))
+
+
+def test_a_clock_that_was_set_back_between_two_runs_holds_nothing_up(tmp_path: Path) -> None:
+    """It ran an hour ahead until the restart; what was remembered then lies in the future now."""
+
+    async def ahead(running: Site) -> None:
+        await running.sample({"t": 95}, at=NOW + 60 * MINUTE)
+
+    async def right(running: Site) -> None:
+        await running.sample({"t": 95}, at=NOW + 1 * MINUTE)
+        await running.sample({"t": 1}, at=NOW + 12 * MINUTE)
+        assert await running.states() == ["firing", "clear"]
+        *_, over = await running.stored()
+        assert over["fields"]["since"] <= NOW + 1 * MINUTE
+
+    rules = (rule(min_hold=600.0),)
+    lives(tmp_path, (ahead, rules), (right, rules))
+
+
+def test_what_has_changed_just_after_a_write_does_not_wait_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it is written, a crash would make the next life believe what was told before."""
+    monkeypatch.setattr(memory, "APART", 600.0)
+
+    async def main() -> None:
+        async with site(tmp_path, rule()) as running, asyncio.timeout(30):
+            for value, is_firing in ((95, True), (1, False), (95, True)):
+                await running.sample({"t": value}, at=NOW)
+                while ('"changed"' in (tmp_path / NAME).read_text()) is not is_firing:
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(main())
 
 
 def test_an_event_that_never_became_durable_is_caused_again(tmp_path: Path) -> None:

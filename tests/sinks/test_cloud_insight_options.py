@@ -94,6 +94,12 @@ MISTAKES = [
     (PRESET + 'region_no = "SNG"', r":10 sinks.insight.region_no: .*SGN.*, found \"SNG\""),
     (PRESET + 'url = "http://cw.example.net"', r":10 sinks.insight.url: plain http"),
     (PRESET.replace('secret_key = "SK-canary"', ""), r"sinks.insight.secret_key: required"),
+    (PRESET.replace("SK-canary", ""), r":7 sinks.insight.secret_key: is empty"),
+    (PRESET.replace("AK-canary", "${NO_SUCH_KEY:-}"), r":6 sinks.insight.access_key: is empty"),
+    (
+        HEAD + SCHEMA + 'dimensions = { d = "tags.device" }',
+        r"dimensions.d: a tag is named without.*expected \"device\"",
+    ),
     (HEAD + NUMBER, r":10 sinks.insight.schema\[0\].cw_key: .*in quotes"),
     (HEAD + SCHEMA + 'id_dimension = "x"', r"schema\[0\].id_dimension: .* one of the dimensions: host, found \"x\""),
     (HEAD + SCHEMA + 'dimensions = { mbrNo = "x" }', r"schema\[0\].dimensions.mbrNo: mbrNo is reserved"),

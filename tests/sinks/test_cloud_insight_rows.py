@@ -81,6 +81,21 @@ def test_each_way_of_rolling_up(rollup: Any, expect: float) -> None:
     assert type(row["v"]) is type(expect)
 
 
+def test_a_text_is_the_last_value_as_it_was_sent_and_never_an_average() -> None:
+    made = sink(schema(metrics={"v": Metric(field="v", type="STRING")}))
+    (row,) = rows(made, tick(0, {"v": 404}), tick(10, {"v": 500}))
+    assert row["v"] == "500"
+
+
+def test_numbers_at_the_edge_of_a_double_break_nothing_beside_half_a_surrogate_pair() -> None:
+    made = sink(schema(dimensions={"device": "device"}))
+    odd = b'{"v":1%b,"x":"\\ud800"}' % (b"7" * 308)
+    records = [record(odd, ts=MINUTE, source="mqtt.plant", device="a") for _ in range(3)]
+    given = (*records, tick(1, {"v": 1.5}, device="a"), tick(1, {"v": 2}, device="b"))
+    assert rows(made, *given) == [{"device": "b", "v": 2.0}]
+    assert left(made, *given) == {"unfit": {f"cw_key {KEY}: v": 1}}
+
+
 def test_values_out_of_order_have_their_own_time() -> None:
     made = sink(schema(metrics={"v": Metric(field="v", rollup="last"), "r": Metric(field="v", rollup="rate")}))
     (row,) = rows(made, tick(0, {"v": 0}), tick(20, {"v": 40}), tick(10, {"v": 20}))

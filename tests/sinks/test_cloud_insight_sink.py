@@ -111,7 +111,6 @@ ROWS: list[tuple[Fault, str, int]] = [
     (gateway("400"), "Throttled", 1),
     (gateway("410"), "Throttled", 1),
     (gateway("420"), "Throttled", 1),
-    (gateway("430"), "Rejected", 2),
     (gateway("500"), "Retryable", 1),
     (gateway("510"), "Retryable+ambiguous", 1),
     (gateway("510", stored=True), "Retryable+ambiguous", 1),
@@ -252,7 +251,7 @@ def test_what_is_remembered_of_batches_is_bounded() -> None:
                 for n in range(200):
                     with pytest.raises(Retryable):
                         await send(parcel(made, name=f"batch-{n}"))
-                assert len(send.__self__._taken) <= 64  # type: ignore[attr-defined]
+                assert len(send.__self__._under_way) <= 64  # type: ignore[attr-defined]
 
     run(main())
 
@@ -282,6 +281,75 @@ def test_a_row_that_is_too_large_by_itself_is_refused() -> None:
             async with made.open() as send:
                 with pytest.raises(Rejected, match=r"Custom/P0: a row of 50\d\d bytes"):
                     await send(parcel(made, pad=5000, sources=1))
+
+    run(main())
+
+
+def test_that_nothing_at_all_is_sent_is_a_warning() -> None:
+    async def main() -> None:
+        async with far_side(OK) as side:
+            given = sink(side.url, 2)
+            narrow = sink(side.url, 1)  # its only schema takes s.0
+            foreign = parcel(given, name="all")
+            records = [record(b'{"v":1}', ts=MINUTE, source="s.1", device="d")]
+            data = narrow.encode(Run(1, 0, records[0], array("I", map(len, records)), MINUTE, MINUTE + 1000))
+            async with narrow.open() as send:
+                with capture_logs() as logs:
+                    await send(Parcel("one", data, 1))
+                    await send(Parcel("two", data, 1))
+            assert [line["event"] for line in logs if line["log_level"] == "warning"] == [
+                "no record feeds a schema, and nothing is sent"
+            ]
+            async with given.open() as send:
+                with capture_logs() as logs:
+                    await send(foreign)
+            assert logs == []
+
+    run(main())
+
+
+def with_giants(made: CloudInsight, *giants: int, name: str) -> Parcel:
+    """A batch with three devices in every schema; in schema 0 those of these numbers have too much to say."""
+    records = [
+        record(json.dumps({"v": 1, "pad": "x" * (5000 * (n == 0 and device in giants))}).encode(), ts=MINUTE,
+               source=f"s.{n}", device=f"d{device}")
+        for n in range(len(made.schema))
+        for device in range(3)
+    ]  # fmt: skip
+    data = made.encode(Run(1, 0, b",".join(records), array("I", map(len, records)), MINUTE, MINUTE + 1000))
+    return Parcel(name, data, len(records))
+
+
+def test_a_row_that_is_too_large_costs_no_other_row_a_second_delivery() -> None:
+    async def main() -> None:
+        async with Sandbox.open([row(0), row(1)], keys=KEYS, body_limit=4000) as sandbox:
+            made = sink(sandbox.url, 2)
+            async with made.open() as send:
+                with capture_logs() as logs:
+                    await send(with_giants(made, 1, name="one"))
+                    await send(with_giants(made, 0, name="two"))
+            assert [row.dimensions["device"] for row in sandbox.stored(cw_key(0))] == ["d0", "d2", "d1", "d2"]
+            assert [row.dimensions["device"] for row in sandbox.stored(cw_key(1))] == ["d0", "d1", "d2"] * 2
+            (said,) = [line for line in logs if line["log_level"] == "error"]
+            assert (said["event"], said["schema"], said["rows"]) == ("rows too large, and left out", "Custom/P0", 1)
+
+    run(main())
+
+
+def test_where_every_row_is_too_large_none_is_left_out() -> None:
+    async def main() -> None:
+        async with Sandbox.open([row(0)], keys=KEYS, body_limit=4000) as sandbox:
+            made = sink(sandbox.url)
+            async with made.open() as send:
+                for _ in range(2):
+                    before = len(sandbox.requests)
+                    with pytest.raises(Rejected), capture_logs() as logs:
+                        await send(with_giants(made, 0, 1, 2, name="one"))
+                    assert len(sandbox.requests) - before <= 5
+                    assert not [line for line in logs if line["log_level"] == "error"]
+                sandbox.settings.body_limit = 100_000
+                await send(with_giants(made, 0, 1, 2, name="one"))
+            assert stored(sandbox, 1) == [3]
 
     run(main())
 

@@ -280,6 +280,25 @@ def test_a_wrong_key_is_asked_about_once_until_it_is_mended(tmp_path: Path) -> N
     assert len(logs) == 1
 
 
+def test_while_identity_is_down_a_refused_token_is_not_sent_again() -> None:
+    async def main() -> None:
+        async with Sandbox.open(hosted=True) as sandbox:
+            sink = hosted(sandbox)
+            async with sink.open() as deliver:
+                await deliver(parcel(sink, event("1")))
+                sandbox.tokens.revoke_all()
+                sandbox.identity_faults.add(failing.broken(503))
+                for _ in range(4):
+                    with pytest.raises(Retryable, match="Identity answered 503"):
+                        await deliver(parcel(sink, event("2")))
+                assert asked(sandbox) == {"identity": 5, "ingest": 2}
+                sandbox.identity_faults.clear()
+                await deliver(parcel(sink, event("2")))
+            assert [each.what for each in sandbox.events()] == ["1", "2"]
+
+    run(main())
+
+
 def test_requests_at_the_same_time_share_one_renewal() -> None:
     async def main() -> None:
         async with Sandbox.open(hosted=True) as sandbox:

@@ -29,9 +29,13 @@ class Notes:
         self._counts: dict[str, Counter[str]] = {kind: Counter() for kind in _WORDS}
         self._said: dict[str, float] = {}
         self._refused: dict[str, int] = {}  # schema -> rows dropped since it was last accepted
+        self._too_large: Counter[str] = Counter()  # schema -> rows
 
-    def left(self, left: Mapping[str, Mapping[str, int]]) -> None:
-        """What a delivered batch held and did not send."""
+    def left(self, left: Mapping[str, Mapping[str, int]], *, no_rows: bool) -> None:
+        """What a delivered batch held and did not send; `no_rows`: it sent nothing."""
+        if no_rows and left.get("unused") and self._is_time("no rows"):
+            log.warning("no record feeds a schema, and nothing is sent", far_side="cloud_insight", **left)
+            self._said["no rows"] = time.monotonic()
         for kind, counts in left.items():
             known = self._counts[kind]
             fresh = [name for name in counts if name not in known and len(known) < MAX_NAMES]
@@ -40,6 +44,13 @@ class Notes:
                 say = log.info if kind == "unused" else log.warning
                 say(_WORDS[kind], far_side="cloud_insight", so_far=dict(known))
                 self._said[kind] = time.monotonic()
+
+    def too_large(self, schema: str, why: DeliveryError) -> None:
+        """A row is too large by itself, though the gateway takes others."""
+        self._too_large[schema] += 1
+        if self._is_time(f"{schema}: too large"):
+            log.error("rows too large, and left out", schema=schema, rows=self._too_large[schema], reason=why.reason)
+            self._said[f"{schema}: too large"] = time.monotonic()
 
     def dropped(self, schema: str, rows: int, why: DeliveryError) -> None:
         """Rows were refused, and the operator wants such rows to be left out."""

@@ -16,6 +16,7 @@ DataType = Literal["FLOAT", "LONG", "INTEGER", "STRING"]
 
 RESERVED = "mbrNo"  # CreateCustomSchema: no dimension may have this name
 TIMESTAMP = "timestamp"
+TAGS = "tags."
 KEY = 'expected text in quotes, such as "460438474722512896"'
 
 _NAME = re.compile(r"[^\s\"\\\x00-\x1f]+")
@@ -40,7 +41,7 @@ class Metric:
     rollup: Function | None = option(
         "How the values of one minute become one: avg, max, min, last, sum, or rate: what a counter gains in a second.",
         None,
-        default_text="avg for numbers, last for texts and true/false",
+        default_text="avg for numbers, last for texts, true/false and what becomes a STRING",
         example="avg",
     )
     across: Across | None = option(
@@ -129,6 +130,8 @@ def _dimension_problems(schema: Schema) -> Iterator[tuple[str, str]]:
             yield "dimensions", f"expected names without blanks, found {name!r}"
         if not (origin.text if isinstance(origin, Fixed) else origin).strip():
             yield f"dimensions.{name}", "expected the name of a tag, fields.NAME, or { text = VALUE }"
+        elif isinstance(origin, str) and origin.startswith(TAGS):
+            yield f"dimensions.{name}", f'a tag is named without {TAGS!r}: expected "{origin.removeprefix(TAGS)}"'
     if schema.id_dimension is not None and schema.id_dimension not in schema.dimensions:
         yield "id_dimension", f"expected one of the dimensions: {', '.join(schema.dimensions)}"
 

@@ -2,23 +2,26 @@
 Sends the requests of a batch, one after the other, and remembers which rows were taken.
 
     accepted ──────────────▸ remembered, so that a retry of the batch does not send it again
-    too large ─────────────▸ halves, and the smaller size is kept; a row by itself: Rejected
+    too large ─────────────▸ halves, and the smaller size is kept; a row by itself is left out of a batch of
+                             which other rows are taken. Where none are: Rejected
     one schema refused ────▸ the others are still sent; then it is told
     anything else ─────────▸ told at once: it concerns every schema
 
-Nothing of what the service takes can be told apart afterwards: a row sent twice counts twice in SUM and COUNT.
+Nothing of what the service takes can be told apart afterwards: a row sent twice counts twice in SUM and COUNT. So
+a batch is never refused once a part of it is taken: its halves would be batches of other names, and sent whole.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import orjson
 import structlog
 
-from agent.errors import DeliveryError, Rejected, Retryable, TooLarge
+from agent.errors import Rejected, Retryable, TooLarge
 from agent.http import Answer, quoted
 from agent.ncloud import Gateway, trace_of
 from agent.ports import Parcel
@@ -29,9 +32,27 @@ log = structlog.get_logger()
 
 SEND_DATA = "/cw_collector/real/data"
 REMEMBERED = 64  # batches under way: more are never planned at once
+HEARD = 3  # rows by themselves that were too large, and none taken: then it may be any row
 OF_ONE_SCHEMA = (400, 404)  # statuses that may be about the key in the request
 
 OnRefused = Literal["retry", "drop"]
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a batch has come."""
+
+    done: list[int]  # of each request, so many rows, from the first
+    taken: int = 0  # of these, over all requests, so many were accepted; the others are left out
+    too_large: list[tuple[str, Rejected]] = field(default_factory=list)  # those: the schema, and why
+
+    def hear(self, enough: int) -> None:
+        """Raise Rejected where so many rows are too large that nothing was taken beside: it may be all of them."""
+        if len(self.too_large) >= enough and not self.taken:
+            _, why = self.too_large[0]
+            self.done = [0] * len(self.done)
+            self.too_large = []
+            raise why
 
 
 class Sending:
@@ -43,49 +64,56 @@ class Sending:
         self._on_refused = on_refused
         self._notes = Notes()
         self._room = float("inf")  # bytes of a request, once one was too large
-        self._taken: OrderedDict[str, list[int]] = OrderedDict()  # batch -> rows taken of each request
+        self._under_way: OrderedDict[str, Progress] = OrderedDict()  # by batch
 
     async def send(self, parcel: Parcel) -> None:
         """Return once all of it is taken. Raises a DeliveryError."""
         requests, left = content(parcel.body)
-        taken = self._taken.setdefault(parcel.id, [0] * len(requests))
-        self._taken.move_to_end(parcel.id)
-        while len(self._taken) > REMEMBERED:
-            self._taken.popitem(last=False)
-        failures: dict[str, DeliveryError] = {}  # by cw_key
+        progress = self._under_way.setdefault(parcel.id, Progress([0] * len(requests)))
+        self._under_way.move_to_end(parcel.id)
+        while len(self._under_way) > REMEMBERED:
+            self._under_way.popitem(last=False)
+        failures: dict[str, Retryable] = {}  # by cw_key
         for n, request in enumerate(requests):
             if request.cw_key in failures:
                 continue
             try:
-                await self._request(request, taken, n)
-            except DeliveryError as failure:
+                await self._request(request, progress, n)
+            except Retryable as failure:
                 if not _is_of_one_schema(failure):
                     raise
-                if self._on_refused == "drop" and not isinstance(failure, Rejected):
-                    self._notes.dropped(self._labels[request.cw_key], len(request.rows) - taken[n], failure)
+                if self._on_refused == "drop":
+                    self._notes.dropped(self._labels[request.cw_key], len(request.rows) - progress.done[n], failure)
                 else:
                     failures[request.cw_key] = failure
             else:
                 self._notes.accepted(self._labels[request.cw_key])
         if failures:
             raise _told(list(failures.values()))
-        del self._taken[parcel.id]
-        self._notes.left(left)
+        del self._under_way[parcel.id]
+        progress.hear(1)
+        for label, why in progress.too_large:
+            self._notes.too_large(label, why)
+        self._notes.left(left, no_rows=not requests)
 
-    async def _request(self, request: Request, taken: list[int], n: int) -> None:
+    async def _request(self, request: Request, progress: Progress, n: int) -> None:
         """Send what is not taken of a request, in as many pieces as it needs."""
         label = self._labels[request.cw_key]
-        while taken[n] < len(request.rows):
-            waiting = request.rows[taken[n] :]
+        while progress.done[n] < len(request.rows):
+            waiting = request.rows[progress.done[n] :]
             count = _fitting(waiting, self._room)
             written = body(request.cw_key, waiting[:count])
             try:
                 answer = await self._gateway.call("POST", SEND_DATA, written)
             except TooLarge as failure:
-                if count == 1:
+                if count > 1:
+                    self._smaller(len(written) // 2)
+                else:
                     reason = f"{label}: a row of {len(written)} bytes: {failure.reason}"
-                    raise Rejected(reason, status=failure.status, answer=failure.answer) from failure
-                self._smaller(len(written) // 2)
+                    refused = Rejected(reason, status=failure.status, answer=failure.answer)
+                    progress.too_large.append((label, refused))
+                    progress.done[n] += 1
+                    progress.hear(HEARD)
                 continue
             except Retryable as failure:
                 if failure.status not in OF_ONE_SCHEMA:
@@ -100,7 +128,8 @@ class Sending:
                 ) from failure
             if doubt := unconfirmed(label, answer):
                 raise doubt
-            taken[n] += count
+            progress.done[n] += count
+            progress.taken += count
 
     def _smaller(self, room: int) -> None:
         self._room = min(self._room, room)
@@ -142,9 +171,7 @@ def _fitting(rows: Sequence[bytes], room: float) -> int:
     return len(rows)
 
 
-def _is_of_one_schema(failure: DeliveryError) -> bool:
-    if isinstance(failure, Rejected):
-        return True
+def _is_of_one_schema(failure: Retryable) -> bool:
     return (
         type(failure) is Retryable
         and failure.status is not None
@@ -152,17 +179,15 @@ def _is_of_one_schema(failure: DeliveryError) -> bool:
     )
 
 
-def _told(failures: Sequence[DeliveryError]) -> DeliveryError:
-    """One error for those of several schemas: what is to be tried again goes before what was refused for good."""
-    again = [each for each in failures if isinstance(each, Retryable)]
-    first = again[0] if again else failures[0]
-    if len(failures) == 1 or not isinstance(first, Retryable):
+def _told(failures: Sequence[Retryable]) -> Retryable:
+    """One error for those of several schemas."""
+    first = failures[0]
+    if len(failures) == 1:
         return first
-    reason = "; ".join(dict.fromkeys(each.reason for each in failures))
     return Retryable(
-        reason,
+        "; ".join(dict.fromkeys(each.reason for each in failures)),
         status=first.status,
         answer=first.answer,
-        ambiguous=any(each.ambiguous for each in again),
-        operator=all(each.operator for each in again),
+        ambiguous=any(each.ambiguous for each in failures),
+        operator=all(each.operator for each in failures),
     )

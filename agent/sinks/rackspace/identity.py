@@ -83,6 +83,7 @@ class Identity:
             now = asyncio.get_running_loop().time()
             if now < self._held_until and not await self._has_new_key():
                 raise AuthExpired(f"{self._reason}; asked again in {self._held_until - now:.0f} s")
+            self._access = None  # where Identity is down, nothing is asked with a token that is known to be refused
             got = await self._ask()
             if got.token == refused:
                 raise self.hold("the service refuses the token, and Identity hands out the same again")

@@ -70,6 +70,7 @@ class Escapes:
             log.info("found how values are escaped", sink="rackspace", escape=self._mode)
 
     async def _found(self) -> Mode:
+        self._service.be_readable()
         mark, when = token_hex(8), self._service.clock.now_ms()
         await self._service.turn()
         what = "telemetry-agent tests how values are escaped"

@@ -61,7 +61,7 @@ class Sender:
     def _dated(self, note: Annotation) -> tuple[int, str]:
         """`when` and data as they would go now. Raises Unfit where the far side would refuse the time."""
         when, now = note.ts, self._service.clock.now_ms()
-        if abs(note.ts - note.newest) <= STAMP_SLACK_MS:
+        if note.is_own or abs(note.ts - note.newest) <= STAMP_SLACK_MS:
             when += round(self._service.clock.offset * 1000)
         if now - OLDEST_MS <= when <= now + NEWEST_MS:
             return when, note.data

@@ -74,16 +74,20 @@ class Service:
         """Whether a refusal that was about the time has shown that our clock differs from the far side's."""
         return self.clock.learn(answer.date, self._ingest_url, refused=True)
 
+    def be_readable(self) -> None:
+        """Raises Unverified where nothing could be read back, so that nothing need be posted for it."""
+        if self._options.query_url is None and self._identity is None:
+            raise Unverified("query_url is not set, so nothing can be read back")
+
     async def events(self, from_ms: int, until_ms: int) -> list[Mapping[str, Any]]:
         """
         The events between two times, both included, in no order (Blueflood, getEvents). Raises a DeliveryError.
 
         Times in milliseconds are the one form that is compared with what is stored as it is.
         """
+        self.be_readable()
         access = await self._identity.token() if self._identity else None
-        base = self._options.query_url or (access.query if access else None)
-        if base is None:
-            raise Unverified("query_url is not set, so nothing can be read back")
+        base = self._options.query_url or (access.query if access else "")
         path = f"/v2.0/{self._options.tenant}/events/getEvents?from={from_ms}&until={until_ms}"
         answer = await self._request("GET", base, path, None, access)
         if refused := verdict(answer):

@@ -69,6 +69,7 @@ class Rackspace(RackspaceOptions):
         mark = f"telemetry-agent-{token_hex(8)}"
         async with open_client(self) as client:
             service = Service(self, client, Random())
+            service.be_readable()
             await service.turn()
             when = service.clock.now_ms()
             what = "telemetry-agent verifies its delivery"

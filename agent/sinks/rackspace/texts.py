@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from agent.errors import BadPayload
+from agent.events.rule import OWN, SOURCE
 from agent.sinks.rackspace.escaping import cut, tidy
 from agent.template import Template
 
@@ -24,13 +25,18 @@ _read = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class Annotation(msgspec.Struct, frozen=True, kw_only=True):
-    """An event on its way; `newest` is the newest time of its batch and tells whose clock gave `ts`."""
+    """
+    An event on its way; `newest` is the newest time of its batch and tells whose clock gave `ts`.
+
+    `is_own`: the agent speaks of itself, of something that may be long past, so that its own clock gave `ts` anyway.
+    """
 
     ts: int  # epoch milliseconds
     what: str
     tags: str
     data: str
     newest: int = 0
+    is_own: bool = False
 
 
 decode = msgspec.json.Decoder(Annotation).decode
@@ -57,6 +63,7 @@ class Texts:
             what=cut(tidy(what)),
             tags=cut(tidy(tags)),
             data=cut(tidy(self.data.render(values))),
+            is_own=_text(_members(record)["source"]) == SOURCE + OWN,
         )
 
     def _names(self) -> frozenset[str]:
