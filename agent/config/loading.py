@@ -296,15 +296,17 @@ def _check_selections(
     for name, sink in sinks.items():
         written = reading.document.tree["sinks"][name]
         for key in ("select", "exclude"):
-            for glob in getattr(sink.selection, key) if key in written else ():
+            own_choice = key not in written  # the plugin's, out of its other options
+            for glob in getattr(sink.selection, key):
                 literal = re.split(r"[*?[]", glob, maxsplit=1)[0]
                 if literal.startswith(SOURCE) and not own_events:
                     continue  # of these it was said what is needed, or they are only kept out
                 if not any(literal.startswith(source) or source.startswith(literal) for source in sources):
                     begin = ", ".join(f'"{source}"' for source in sorted(sources))
                     reading.doubtful(
-                        ("sinks", name, key),
-                        f'"{glob}" fits no collector of this configuration: their sources begin with {begin}',
+                        ("sinks", name) if own_choice else ("sinks", name, key),
+                        f'"{glob}"{", which it is to get," if own_choice else ""} fits no collector of this '
+                        f"configuration: their sources begin with {begin}",
                     )
 
 

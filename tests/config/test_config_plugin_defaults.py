@@ -67,9 +67,10 @@ def test_what_else_the_table_says_of_the_selection_stays(read: Load) -> None:
     assert not tower.selection.matches("event.disk", {"site": "seoul"})
 
 
-def test_a_default_that_fits_no_collector_is_no_mistake_of_the_operators(read: Load) -> None:
+def test_what_a_sink_is_made_for_and_no_collector_gives_is_doubted(read: Load) -> None:
     host = '[collectors.me]\ntype = "host"\n[sinks.tower]\ntype = "bell"\n'
-    assert read(host).warnings == ()
+    [doubtful] = read(host).warnings
+    assert '"alarm.*", which it is to get, fits no collector' in doubtful.text
     [doubtful] = read(host + 'select = "alarm.*"\n').warnings
     assert "fits no collector" in doubtful.text
 
@@ -79,3 +80,15 @@ def test_a_sink_by_the_minute_needs_records_to_live_for_two(problems: Problems, 
     assert problems(BELL + 'max_age = "90s"\n') == [f"agent.toml:5 sinks.tower.max_age: {text}"]
     assert problems('[spool]\nmax_age = "1m"\n' + BELL) == [f"agent.toml:2 spool.max_age: {text}"]
     assert read('[spool]\nmax_age = "1m"\n' + BELL + 'max_age = "2m"\n').sinks["tower"].delivery.max_age == 120.0
+
+
+def test_a_schema_fed_by_a_misspelt_source_is_doubted(read: Load) -> None:
+    text = (
+        '[collectors.plant]\ntype = "mqtt"\nurl = "mqtt://127.0.0.1"\n[[collectors.plant.subscription]]\ntopic = "a"\n'
+        '[sinks.insight]\ntype = "cloud_insight"\naccess_key = "a"\nsecret_key = "s"\n'
+        '[[sinks.insight.schema]]\ncw_key = "1"\nselect = "mqtt.plnat"\nmetrics = {v = "v"}\n'
+    )
+    [doubtful] = read(text).warnings
+    assert doubtful.where.endswith("sinks.insight")
+    assert '"mqtt.plnat", which it is to get, fits no collector' in doubtful.text
+    assert read(text.replace("plnat", "plant")).warnings == ()

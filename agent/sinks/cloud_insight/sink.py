@@ -20,8 +20,9 @@ from agent.sinks.cloud_insight.schema import TIMESTAMP, Metric, Schema, key_prob
 from agent.sinks.cloud_insight.sending import OnRefused, Sending
 from agent.sinks.cloud_insight.verify import verified
 
-# A minute's records are held in memory once, to be rolled up; what is more than this makes a second batch.
-MOST_RECORDS = 50_000
+# A minute's records are held in memory, to be rolled up: 5 KiB where each has dimensions of its own, so at most
+# 100 MiB of the 256 that the unit allows. What is more than this makes a second batch.
+MOST_RECORDS = 20_000
 MOST_BYTES = 8 * 1024 * 1024
 # The service has no time of its own for a row but its arrival: what is older would be drawn in the wrong place.
 MAX_AGE = 300.0
