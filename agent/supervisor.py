@@ -33,7 +33,7 @@ from agent.delivery import Bodies, Delivery
 from agent.events.memory import Memory
 from agent.events.rule import BOOKS
 from agent.events.watch import Watch
-from agent.intake import Intake
+from agent.intake import Intake, has_other_heads, told_since
 from agent.lifecycle import Lifecycle
 from agent.ports import Context, Emit
 from agent.spool import Reader, Settings, Spool, default_limits
@@ -113,12 +113,20 @@ async def run(
             progress=progress,
         ) as spool:
             memory = await _memory(config, settings.directory, life)
-            watch = Watch(() if memory is None else config.events, memory, stats=stats)
+            fixed = config.agent.tags_with_host()
+            heads = {} if memory is None else memory.former("heads", dict[str, int]) or {}
+            watch = Watch(
+                () if memory is None else config.events,
+                memory,
+                stats=stats,
+                fixed=fixed,
+                lately=await told_since(spool, heads),
+            )
             lifecycle = Lifecycle(
                 config.agent.lifecycle_events,
                 memory,
                 jitter=config.agent.lifecycle_jitter,
-                host=config.agent.tags_with_host()["host"],
+                host=fixed["host"],
                 version=__version__,
                 config=config.config_hash[:12],
                 lanes={name: table.selection.lane for name, table in config.sinks.items()},
@@ -128,11 +136,16 @@ async def run(
             intake = Intake(
                 spool,
                 [table.selection for table in config.sinks.values()],
-                config.agent.tags_with_host(),
+                fixed,
                 max_record=config.spool.max_record,
                 stats=stats,
                 watch=watch,
             )
+            if memory is not None:
+                memory.keep("heads", intake.heads)
+                if has_other_heads(heads, intake.heads()):
+                    memory.changed()
+                await memory.settle()
             bodies = Bodies()
             deliveries = {
                 name: Delivery(

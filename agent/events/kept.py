@@ -18,6 +18,7 @@ class Kept(msgspec.Struct, kw_only=True, omit_defaults=True):
     began: int  # when the condition began to hold
     changed: int  # when the state changed
     seen: int  # when a sample came in last
+    is_untold: bool = False  # it has changed once more since, beyond max_per_hour: `began`, `changed` are that state's
 
     @property
     def key(self) -> Key:
@@ -32,6 +33,21 @@ class KeptRule(msgspec.Struct, kw_only=True):
     suppressed: int = 0
     spent: list[int] = []
     states: list[Kept] = []
+    # What stood in the events beside the records' own tags: the rule's tags, and of those of the records the agent's.
+    tags: dict[str, str] = {}
+    fixed: dict[str, str] | None = None  # None: written by a version that did not note it
+
+
+class Lately(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that stands in the spool, and may have come there after the file was written."""
+
+    rule: str
+    source: str  # the one that was watched
+    tags: dict[str, str]  # of the event
+    is_firing: bool
+    began: int
+    changed: int
+    seen: int
 
 
 KeptRules = dict[str, KeptRule]

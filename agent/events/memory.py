@@ -2,8 +2,8 @@
 `events.json` in the state directory: what a restart must know so that it says nothing twice and loses no end.
 
 Written whenever something of it has changed, as a whole: a draft that is synced and takes the file's place. Then the
-disk rests for ten times as long, at most a second. A crash loses what changed within that rest: a state that is told of
-again, or one whose end, or whose next begin, goes untold because the next life believes that it was told.
+disk rests for ten times as long, at most a second. A crash loses what changed within that rest from the file, but not
+from the spool: the file says how far the lanes went, and the next start takes up the events that stand beyond.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ APART = 1.0  # seconds at most between two writes
 REST = 10.0  # times as long as the last write took
 AGAIN = 5.0  # seconds after a write that failed
 WITHIN = 30.0  # seconds that the disk may take
+AT_START = 5.0  # the same, before collectors are started
 ALIVE = 60.0  # seconds between two touches, which tell the next run until when this one lived
 
 T = TypeVar("T")
@@ -68,8 +69,16 @@ class Memory:
         return memory
 
     def section(self, name: str, form: type[T], content: Callable[[], object]) -> T | None:
-        """What the last run left under that name; from now on `content` gives what this one leaves (as a copy)."""
+        """Both of the following at once."""
+        self.keep(name, content)
+        return self.former(name, form)
+
+    def keep(self, name: str, content: Callable[[], object]) -> None:
+        """From now on `content` gives what this run leaves under that name, as a copy."""
         self._write[name] = content
+
+    def former(self, name: str, form: type[T]) -> T | None:
+        """What the last run left under that name; None where it left nothing that can be read."""
         former = self._read.pop(name, None)
         if former is None:
             return None
@@ -82,6 +91,11 @@ class Memory:
     def changed(self) -> None:
         """Something is to be remembered. On the loop; returns at once."""
         self._stir.set()
+
+    async def settle(self) -> None:
+        """Write what the start has changed, before anything comes in: what is told then must be read by these rules."""
+        if self._stir.is_set():
+            await self.save(within=AT_START)
 
     @classmethod
     async def forget(cls, directory: Path) -> None:

@@ -65,12 +65,12 @@ class Ready:
             told=stats.counter("agent_events_told_total", "Events that rules have caused.", rule=rule.name),
             muted=stats.counter(
                 "agent_events_suppressed_total",
-                "Changes of state beyond max_per_hour, counted in the next event.",
+                "Changes of state beyond max_per_hour that were never told, not even late.",
                 rule=rule.name,
             ),
         )
 
     def firing(self) -> int:
         """For how many sets of tags it fires."""
-        earlier = sum(kept.is_firing for kept in self.earlier.values())
+        earlier = sum(kept.is_firing is not kept.is_untold for kept in self.earlier.values())
         return earlier + sum(instance.is_firing for instance in self.instances.values())

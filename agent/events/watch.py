@@ -4,7 +4,7 @@ Watches the records that pass by, for rules: which of them are looked at, and wh
     of(source, tags) ─▸ the rules of a stream, once     take(...) ─▸ events     committed(event): it is durable
 
 What is remembered for the next run follows `committed`, not `take`: an event that never became durable is
-caused again, one that did is not.
+caused again, one that did is not. What became durable after the file was written last comes as `lately`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import orjson
 import structlog
 
 from agent.events import wording
-from agent.events.kept import Kept, KeptRule, KeptRules, key
+from agent.events.earlier import brought_up_to_date, is_orphan, matters, states_of
+from agent.events.kept import Kept, KeptRule, KeptRules, Lately, key
 from agent.events.memory import Memory
 from agent.events.ready import Ready, Told
 from agent.events.rule import SOURCE, Rule
@@ -52,8 +54,21 @@ class Event:
 class Watch:
     """All rules. One per agent; a reload makes a new one out of what the former one left."""
 
-    def __init__(self, rules: Sequence[Rule], memory: Memory | None = None, *, stats: Stats, most: int = MOST) -> None:
-        """Rules go on where the last run left them, as far as `memory` knows."""
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        memory: Memory | None = None,
+        *,
+        stats: Stats,
+        fixed: Mapping[str, str] | None = None,
+        lately: Sequence[Lately] = (),
+        most: int = MOST,
+    ) -> None:
+        """
+        Rules go on where the last run left them, as far as `memory` knows.
+
+        `fixed`: the agent's own tags; `lately`: the events that may be younger than what `memory` knows.
+        """
         self._rules = [Ready.of(rule, stats) for rule in rules]
         self._most = most
         self._count = 0
@@ -62,8 +77,12 @@ class Watch:
             "agent_events_unwatched_total", "Samples that a rule did not look at: too many sets of tags."
         )
         self._memory = memory
-        former = None if memory is None else memory.section("rules", KeptRules, self.remembered)
-        self._restore(former or {}, time.time_ns() // 1_000_000)
+        self._fixed = dict(fixed or {})
+        if memory is not None:
+            former = memory.section("rules", KeptRules, self.remembered) or {}
+            self._restore(former, lately, time.time_ns() // 1_000_000)
+            if self.remembered() != former:
+                memory.changed()
         for each in self._rules:
             stats.gauge("agent_events_firing", "Sets of tags for which a rule fires.", each.firing, rule=each.rule.name)
 
@@ -72,6 +91,11 @@ class Watch:
         if source.startswith(SOURCE):
             return ()
         return tuple(each for each in self._rules if each.selection.matches(source, tags))
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The sources of the events there may be."""
+        return tuple(SOURCE + each.rule.name for each in self._rules)
 
     def take(self, rules: Rules, middle: bytes, payload: bytes, ts_ms: int, arrival_ms: int) -> list[Event]:
         """
@@ -93,12 +117,10 @@ class Watch:
             if instance.is_firing:
                 asks = bool(each.clearing.holds(value))
             has_changed = instance.take(asks=asks, at=ts_ms, arrival=arrival_ms, lasting=each.lasting, hold=each.hold)
-            if has_changed:
-                each.suppressed += 1  # unless it is told, right now or late
             if instance.is_firing != instance.was_firing and each.budget.take(arrival_ms):
                 events.append(_event(each, instance, middle, fields, value, ts_ms))
             elif has_changed:
-                _mute(each)
+                _mute(each, is_back=instance.is_firing == instance.was_firing)
         return events
 
     def committed(self, event: Event) -> None:
@@ -116,13 +138,16 @@ class Watch:
                 watches=each.watches,
                 suppressed=each.suppressed,
                 spent=list(each.budget.spent),
-                states=_states(each),
+                states=states_of(each),
+                tags=dict(each.rule.tags),
+                fixed=self._fixed,
             )
             for each in self._rules
         }
 
-    def _restore(self, kept: KeptRules, now_ms: int) -> None:
+    def _restore(self, kept: KeptRules, lately: Sequence[Lately], now_ms: int) -> None:
         """Go on where the last run ended. A rule that watches something else by now starts anew."""
+        found = orphans = 0
         for each in self._rules:
             former = kept.get(each.rule.name)
             if former is None:
@@ -130,12 +155,21 @@ class Watch:
             if former.watches != each.watches:
                 log.info("event rule starts anew, as it watches something else", rule=each.rule.name)
                 continue
+            former, count = brought_up_to_date(former, (event for event in lately if event.rule == each.rule.name))
+            found += count
             each.suppressed = former.suppressed
             each.budget.spent.extend(former.spent)
-            known = [state for state in former.states if now_ms - state.seen < FORGOTTEN_MS]
+            was = self._fixed if former.fixed is None else former.fixed
+            states = [state for state in former.states if not is_orphan(state, was, self._fixed)]
+            orphans += sum(state.is_firing for state in former.states) - sum(state.is_firing for state in states)
+            known = [state for state in states if now_ms - state.seen < FORGOTTEN_MS and matters(each, state, now_ms)]
             for state in known[: self._most - self._count]:
                 each.earlier[state.key] = state
                 self._count += 1
+        if found:
+            log.info("events told since the last write of what is remembered are taken up", count=found)
+        if orphans:
+            log.info("the agent has other tags, what fired under the former ones starts anew", count=orphans)
 
     # Room.
 
@@ -148,8 +182,9 @@ class Watch:
         self._count += former is None
         instance = each.instances[middle] = Told()
         if former is not None:
-            instance.is_firing = instance.was_firing = former.is_firing
-            instance.began, instance.changed, instance.kept = former.began, former.changed, former
+            instance.was_firing, instance.is_firing = former.is_firing, former.is_firing is not former.is_untold
+            instance.began, instance.changed = former.began, former.changed
+            instance.kept = msgspec.structs.replace(former, is_untold=False)
             instance.arrived = former.seen  # a clock that was set back meanwhile sets these back, too
         return instance
 
@@ -160,7 +195,7 @@ class Watch:
         self._swept = time.monotonic()
         freed = self._forget(
             lambda each, instance: instance.is_resting(now, each.hold) and not instance.was_firing,
-            lambda each, kept: not kept.is_firing and now - kept.changed >= each.hold,
+            lambda each, kept: not matters(each, kept, now),
         ) or self._forget(
             lambda _, instance: now - instance.arrived > GONE_MS,
             lambda _, kept: now - kept.seen > GONE_MS,
@@ -209,7 +244,7 @@ def _event(each: Ready, instance: Told, middle: bytes, fields: Mapping[str, Any]
         "for": wording.lasting(newest - began),
         "ts": wording.moment(ts_ms),
     }
-    suppressed, each.suppressed = max(0, each.suppressed - 1), 0
+    suppressed, each.suppressed = each.suppressed, 0
     each.is_muted, instance.was_firing = False, is_firing
     each.told.add()
     return Event(
@@ -231,20 +266,13 @@ def _event(each: Ready, instance: Told, middle: bytes, fields: Mapping[str, Any]
     )
 
 
-def _mute(each: Ready) -> None:
-    each.muted.add()
+def _mute(each: Ready, *, is_back: bool) -> None:
+    """A change goes untold. It may still be told late; once `is_back` undoes it, neither of the two ever will be."""
+    if is_back:
+        each.muted.add(2)
+        each.suppressed += 2
     if not each.is_muted:
         each.is_muted = True
         log.warning(
             "event rule has used up its hour, changes are counted", rule=each.rule.name, max_per_hour=each.budget.most
         )
-
-
-def _states(each: Ready) -> list[Kept]:
-    states = list(each.earlier.values())
-    for instance in each.instances.values():
-        kept = instance.kept
-        if kept is not None and (kept.is_firing or instance.arrived - kept.changed < each.hold):
-            kept.seen = instance.arrived
-            states.append(kept)
-    return states

@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -98,6 +98,10 @@ class Intake:
         # By collector: when bad payloads were last told of, how many since.
         self._said: dict[str, tuple[float, int]] = {}
         self._is_bug_said = False
+        sources = () if watch is None else watch.sources
+        self._told_in = [lane for lane, each in self._selections.items() if _may_want(each, sources)]
+        # Events on their way to the disk: how far their lanes went before.
+        self._under_way: dict[asyncio.Future[None], dict[str, int]] = {}
         self._bases: dict[str, dict[str, str]] = {}  # by collector: global tags and its own
         self._routes: dict[tuple[tuple[str, ...], Rules], Route] = {}
         self._rendered = lru_cache(maxsize=10_000)(self._render)
@@ -110,10 +114,12 @@ class Intake:
         def emit(emission: Emission) -> asyncio.Future[None]:
             counters.received.add(len(emission.payloads))
             taken = self.take(emission)
+            heads = self.heads() if taken.events else {}
             future = self._spool.append(taken.parts)
             future.add_done_callback(lambda done: self._book(done, name, counters, len(emission.payloads), taken))
             if taken.events:
                 self._counters(BOOKS).received.add(len(taken.events))
+                self._under_way[future] = heads
                 future.add_done_callback(lambda done: self._book_events(done, taken))
             return future
 
@@ -266,6 +272,12 @@ class Intake:
     def _lanes(self, source: str, tags: Mapping[str, str]) -> tuple[str, ...]:
         return tuple(lane for lane, selection in self._selections.items() if selection.matches(source, tags))
 
+    def heads(self) -> dict[str, int]:
+        """How far the lanes of events go, as of what is remembered of rules: no event below is missing in that."""
+        for before in self._under_way.values():
+            return dict(before)
+        return {lane: self._spool.lanes[lane].head for lane in self._told_in}
+
     def _counters(self, name: str) -> _Counters:
         """The books of a collector, or of events."""
         counter = self._stats.counter
@@ -292,6 +304,7 @@ class Intake:
 
     def _book_events(self, done: asyncio.Future[None], taken: Taken) -> None:
         """The events of an emission are durable; they are booked as if they were payloads of a collector."""
+        del self._under_way[done]
         if self._watch is None or done.cancelled() or done.exception() is not None:
             return
         for event in taken.events:
@@ -311,3 +324,9 @@ class Intake:
             log.warning("payloads refused, kept as dead letters", collector=name, count=unsaid, see="dead-letters list")
             since, unsaid = now, 0
         self._said[name] = (since, unsaid)
+
+
+def _may_want(selection: Selection, sources: Iterable[str]) -> bool:
+    """Whether records of one of the sources may go there; with which tags is not known."""
+    whatever = Selection(select=selection.select, exclude=selection.exclude)
+    return any(whatever.matches(source, {}) for source in sources)

@@ -92,7 +92,8 @@ class Lifecycle:
             return
         while True:
             self._look_at_carried()
-            self._standing.hasten(_now() + round(self._jitter * 1000))
+            now = _now()
+            self._standing.hasten(now, now + round(self._jitter * 1000))
             if self._standing.ripen(_now(), self._host, self._kinds):
                 self._changed()
             self._stir.clear()

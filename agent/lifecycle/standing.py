@@ -3,7 +3,8 @@ What the agent has to say of itself, and when: everything a restart must know of
 
 Nothing is said at once. A start waits for a moment out of `jitter` and takes the stop before it along; an outage
 does, and where it has ended by then the two are one event. So a thousand agents that restart together, or lose
-the same far side, do not speak together, and what flickers speaks once. Pure: the caller has clock and dice.
+the same far side, do not speak together, and what flickers speaks once. What was over within LASTING_MS was no outage
+that anybody has to hear of. Pure: the caller has clock and dice.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ import msgspec
 
 from agent.delivery import Notice
 from agent.events.wording import cut, lasting, moment
+
+# A try that fails is no outage: the far side may have refused that one body or that one clock, or be restarting.
+# Half a minute is room for five tries at least: delivery's pauses grow from 1 s to 16 s.
+LASTING_MS = 30_000
 
 Kind = Literal["start", "stop", "outage"]
 Numbers = dict[str, int | str | bool]
@@ -50,6 +55,11 @@ class Outage(msgspec.Struct, kw_only=True):
     reason: str = ""
     records: int = 0
     episodes: int = 1
+
+    @property
+    def ready(self) -> int:
+        """When it may be told of: not before it has lasted for as long as one has to."""
+        return self.due if self.until is not None else max(self.due, self.since + LASTING_MS)
 
 
 class Gap(msgspec.Struct, kw_only=True):
@@ -125,7 +135,9 @@ class Standing(msgspec.Struct, kw_only=True):
             self._gap(notice, due)
         elif notice.what == "up":
             until = notice.since_ms if notice.until_ms is None else notice.until_ms
-            if waiting is not None:
+            if waiting is not None and sink not in self.told and until - waiting.since < LASTING_MS:
+                del self.outages[sink]
+            elif waiting is not None:
                 waiting.until, waiting.records = until, notice.records
             elif sink in self.told:
                 self.outages[sink] = Outage(
@@ -151,12 +163,18 @@ class Standing(msgspec.Struct, kw_only=True):
     @property
     def due(self) -> int | None:
         """When there will be something to say; None: not as things are."""
-        return min((each.due for each in self._waiting()), default=None)
+        return min(
+            (each.ready if isinstance(each, Outage) else each.due for each in self._waiting()),
+            default=None,
+        )
 
-    def hasten(self, latest: int) -> None:
-        """Nothing waits beyond that: a clock that was set back must not keep it from being said."""
+    def hasten(self, now: int, latest: int) -> None:
+        """Nothing waits beyond `latest`: a clock that was set back must not keep it from being said."""
         for waiting in self._waiting():
             waiting.due = min(waiting.due, latest)
+        for outage in self.outages.values():
+            if outage.until is None:
+                outage.since = min(outage.since, now)
 
     def _waiting(self) -> list[Restart | Outage | Gap]:
         return [*([self.restart] if self.restart else []), *self.outages.values(), *self.gaps.values()]
@@ -167,7 +185,7 @@ class Standing(msgspec.Struct, kw_only=True):
         if self.restart is not None and self.restart.due <= now:
             self._say_restart(self.restart, host, kinds)
             self.restart = None
-        for sink, outage in [each for each in self.outages.items() if each[1].due <= now]:
+        for sink, outage in [each for each in self.outages.items() if each[1].ready <= now]:
             del self.outages[sink]
             if "outage" in kinds:
                 self._say_outage(sink, outage, host)

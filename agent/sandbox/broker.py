@@ -30,6 +30,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from agent.sandbox.child import end
+
 Kind = Literal["iotcore", "amqtt"]
 LOG = 8 * 10 * 1024 * 1024  # ten segments of 8 MiB of memory for each subscribed filter
 START = 15.0  # seconds a broker may take to listen
@@ -121,11 +123,7 @@ def embedded(directory: Path, kind: Kind | None = None) -> Iterator[Broker]:
             port, port5 = map(int, ports)
             yield Broker(kind=kind, port=port, port5=port5 or None, pid=child.pid)
         finally:
-            child.terminate()
-            try:
-                child.wait(5)
-            except subprocess.TimeoutExpired:
-                child.kill()
+            end(child, 5)
 
 
 def _first_line(child: subprocess.Popen[bytes]) -> str:

@@ -49,6 +49,16 @@ class Fault:
         """The same with another scope: dataset, contains, matches, above, count, seconds, after, delay."""
         return replace(self, **scope)
 
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What stands above an answer of it: Retry-After, or nothing."""
+        return {} if self.retry_after is None else {"Retry-After": self.retry_after}
+
+    @property
+    def page(self) -> bytes:
+        """A gateway's HTML."""
+        return f"<html><body><h1>{self.status} Service Unavailable</h1></body></html>".encode()
+
 
 def unavailable(retry_after: float | str | None = None, **scope: Any) -> Fault:
     """503 from a gateway, with Retry-After (seconds or an HTTP date) if wanted."""
@@ -131,6 +141,13 @@ class Subject:
     dataset: str
     body: bytes = b""
     records: Sequence[Mapping[str, Any]] = ()
+
+
+def records(value: object) -> list[Mapping[str, Any]]:
+    """The records of a batch, for `matches`: what a request's `data` has of objects, or the one that it is."""
+    data = value.get("data") if isinstance(value, dict) else None
+    items = data if isinstance(data, list) else [data]
+    return [item for item in items if isinstance(item, dict)]
 
 
 @dataclass(slots=True, eq=False)

@@ -120,3 +120,49 @@ def test_a_kill_between_the_begin_and_the_end_of_a_state_loses_neither(tmp_path:
         fired, over = notes(tmp_path, "event.hot")
         assert (fired["fields"]["state"], fired["fields"]["what"]) == ("firing", "a has 95")
         assert (over["fields"]["state"], over["fields"]["since"]) == ("clear", fired["fields"]["since"])
+
+
+@pytest.mark.parametrize(("before", "value", "state"), [((95, 11), 96, "firing"), ((95,), 11, "clear")])
+def test_a_kill_before_what_was_told_is_remembered_neither_loses_the_end_nor_the_next_begin(
+    tmp_path: Path, before: tuple[int, ...], value: int, state: str
+) -> None:
+    """The file rests after a write, and the kill comes within that rest: the spool alone knows of the event."""
+    numbers = iter(range(100))
+    with broker(tmp_path) as plant:
+        tables = mqtt_collector(plant.url, "plant/{device}") + CONFIG.format(folder=tmp_path)
+
+        def send(device: str, value: int) -> None:
+            number = next(numbers)
+            publish(
+                plant,
+                range(number, number + 1),
+                payload=lambda _: b'{"value":%d}' % value,
+                topic=lambda _: f"plant/{device}",
+            )
+
+        def told(device: str) -> list[str]:
+            events = notes(tmp_path, "event.hot")
+            return [event["fields"]["state"] for event in events if event["tags"]["device"] == device]
+
+        with AgentProcess(tmp_path / "agent", tables) as agent:
+            agent.start()
+            subscribed(agent)
+            for n, each in enumerate(before):
+                send("a", each)
+                wait_for("the event of a", lambda n=n: len(told("a")) == n + 1)
+            memory = agent.state / "events.json"
+            send("b", 95)
+            wait_for("b to be remembered", lambda: '"device":"b"' in memory.read_text())
+            stale = memory.read_bytes()
+            send("a", value)
+            wait_for("the last event of a", lambda: len(told("a")) == len(before) + 1)
+            agent.kill()
+            # As a disk would leave it that is slower than the kill.
+            memory.write_bytes(stale)
+            agent.start()
+            subscribed(agent)
+            send("a", 11 if state == "firing" else 96)
+            wait_for("what follows", lambda: len(told("a")) == len(before) + 2)
+            assert agent.stop() == 0
+        assert told("a")[-2:] == [state, "clear" if state == "firing" else "firing"]
+        assert "taken up" in agent.log()

@@ -21,7 +21,8 @@ from agent import __version__, supervisor
 from agent.config import Config, load
 from agent.delivery import Notice
 from agent.events.memory import NAME
-from agent.lifecycle.standing import Standing
+from agent.lifecycle import standing as standings
+from agent.lifecycle.standing import LASTING_MS, Standing
 from agent.supervisor import Running
 
 MINUTE = 60_000
@@ -115,19 +116,23 @@ def test_what_was_due_while_the_agent_was_down_waits_for_a_moment_of_its_own() -
 
 def test_a_clock_that_is_set_back_keeps_nothing_from_being_said() -> None:
     life = begun(Standing(), 86_400_000, due=86_500_000)
-    life.hasten(1000 + 5 * MINUTE)
+    life.hasten(1000, 1000 + 5 * MINUTE)
     assert life.due == 1000 + 5 * MINUTE
+    life = Standing()
+    life.notice(notice("down", 86_400_000), due=86_400_000)
+    life.hasten(1000, 1000)
+    assert life.due == 1000 + LASTING_MS
 
 
 def test_an_outage_is_one_event_at_its_begin_and_one_at_its_end() -> None:
     life = Standing()
-    life.notice(notice("down", 1000), due=3000)
-    life.notice(notice("refusing", 1000), due=9000)
-    assert life.due == 3000
-    ((state, ts, fields),) = said(life, 3000)
+    life.notice(notice("down", 1000), due=33_000)
+    life.notice(notice("refusing", 1000), due=39_000)
+    assert life.due == 33_000
+    ((state, ts, fields),) = said(life, 33_000)
     assert (state, ts, fields["since"], fields["reason"]) == ("outage", 1000, 1000, "refused")
     assert "sink lake of edge refuses everything since" in fields["what"]
-    life.notice(notice("down", 1000), due=9000)
+    life.notice(notice("down", 1000), due=39_000)
     assert life.due is None, "it is the same outage"
     life.notice(notice("up", 1000, 60_000), due=70_000)
     ((state, ts, fields),) = said(life, 70_000)
@@ -139,15 +144,15 @@ def test_an_outage_is_one_event_at_its_begin_and_one_at_its_end() -> None:
 def test_an_outage_that_has_ended_before_it_was_told_of_is_one_event() -> None:
     life = Standing()
     life.notice(notice("down", 1000), due=100_000)
-    for n in range(1, 4):
-        life.notice(notice("up", 1000 * n, 1000 * n + 500), due=999_999)
-        life.notice(notice("down", 1000 * (n + 1)), due=999_999)
-    life.notice(notice("up", 4000, 9000, records=77), due=999_999)
+    life.notice(notice("up", 1000, 41_000), due=999_999)
+    for n in range(42, 45):
+        life.notice(notice("down", 1000 * n), due=999_999)
+        life.notice(notice("up", 1000 * n, 1000 * n + 500, records=77), due=999_999)
     ((state, _, fields),) = said(life, 100_000)
     assert (state, fields["since"], fields["until"], fields["episodes"], fields["records"]) == (
         "recovered",
         1000,
-        9000,
+        44_500,
         4,
         77,
     )
@@ -156,13 +161,27 @@ def test_an_outage_that_has_ended_before_it_was_told_of_is_one_event() -> None:
 def test_an_end_that_is_taken_back_before_it_was_told_of_is_not_told() -> None:
     life = Standing()
     life.notice(notice("down", 1000), due=1000)
-    assert [each[0] for each in said(life, 1000)] == ["outage"]
-    life.notice(notice("up", 1000, 5000), due=9000)
-    life.notice(notice("down", 6000), due=9500)
-    assert said(life, 9500) == []
-    life.notice(notice("up", 6000, 20_000), due=21_000)
-    ((state, _, fields),) = said(life, 21_000)
-    assert (state, fields["since"], fields["until"]) == ("recovered", 1000, 20_000)
+    assert [each[0] for each in said(life, 31_000)] == ["outage"]
+    life.notice(notice("up", 1000, 35_000), due=39_000)
+    life.notice(notice("down", 36_000), due=39_500)
+    assert said(life, 39_500) == []
+    life.notice(notice("up", 36_000, 50_000), due=51_000)
+    ((state, _, fields),) = said(life, 51_000)
+    assert (state, fields["since"], fields["until"]) == ("recovered", 1000, 50_000)
+
+
+@pytest.mark.parametrize("due", [1000, 2000, 300_000])
+def test_what_is_over_soon_was_no_outage_and_nothing_is_told_of_it(due: int) -> None:
+    life = Standing()
+    for since in (1000, 12_000, 100_000):
+        life.notice(notice("refusing", since), due=since + due)
+        assert said(life, since + LASTING_MS - 1) == []
+        life.notice(notice("up", since, since + LASTING_MS - 1), due=since + due)
+        life = _reread(life)
+    life.notice(notice("gap", 1000, 2000), due=2000)
+    assert [each[0] for each in said(life, 10_000_000)] == ["gap"], "what is lost is told of, however short"
+    life.notice(notice("down", 500_000), due=500_000)
+    assert [each[0] for each in said(life, 500_000 + LASTING_MS)] == ["outage"]
 
 
 def test_gaps_are_events_and_those_that_wait_are_told_together() -> None:
@@ -209,13 +228,13 @@ def test_whatever_delivery_says_begin_and_end_of_outages_alternate_and_gaps_add_
         life.sayings.clear()
 
     for what, sink, delay, is_restart in rows:
-        now += 10
+        now += LASTING_MS // 2
         life.notice(notice(what, now, now if what in ("up", "gap") else None, sink=sink, records=3), now + delay)
         gone[sink] += 3 * (what == "gap")
         look()
         if is_restart:
             life = _reread(life)
-    now += 1000
+    now += LASTING_MS
     look()
     assert lost == gone
     for sink, states in told.items():
@@ -391,6 +410,12 @@ def test_only_what_was_asked_for_is_told_and_by_default_nothing(tmp_path: Path) 
     asyncio.run(main())
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outages are told at once: half a minute is too long for a test."""
+    monkeypatch.setattr(standings, "LASTING_MS", 0)
+
+
 DEAD_SINK = """
 [sinks.lake]
 type = "obsrv"
@@ -401,6 +426,7 @@ connect_timeout = "1s"
 """
 
 
+@pytest.mark.usefixtures("impatient")
 def test_an_outage_is_told_to_others_and_its_end_too_but_never_to_the_sink_itself(tmp_path: Path) -> None:
     from agent.sandbox.obsrv import Dataset, Sandbox
 
@@ -428,6 +454,7 @@ def test_an_outage_is_told_to_others_and_its_end_too_but_never_to_the_sink_itsel
     asyncio.run(main())
 
 
+@pytest.mark.usefixtures("impatient")
 def test_sinks_that_share_the_records_of_the_one_that_is_down_are_not_told_either(tmp_path: Path) -> None:
     shares = f'[sinks.sharing]\ntype = "file"\npath = "{tmp_path}/sharing.ndjson"\n'
     dead = DEAD_SINK.format(port=free_port(), select="")
@@ -445,6 +472,7 @@ def test_sinks_that_share_the_records_of_the_one_that_is_down_are_not_told_eithe
     asyncio.run(main())
 
 
+@pytest.mark.usefixtures("impatient")
 def test_an_outage_that_goes_on_over_a_restart_is_told_of_once_and_its_end_too(tmp_path: Path) -> None:
     from agent.sandbox.obsrv import Dataset, Sandbox
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 from agent.events.memory import Memory
 from agent.events.rule import Rule
 from agent.events.watch import Watch
-from agent.intake import Intake
+from agent.intake import Intake, has_other_heads, told_since
 from agent.options import Selection
 from agent.record import Emission, Parsed, Stream
 from agent.spool import Gap, Reader, Settings, Spool
@@ -86,6 +86,7 @@ async def site(
     selections: Sequence[Selection] = (EVERYTHING, EVENTS),
     max_record: int = 256 * 1024,
     most: int = 10_000,
+    tags: Mapping[str, str] = TAGS,
 ) -> AsyncIterator[Site]:
     """An agent's middle: the spool, intake with those rules, and the memory, which is written at the end."""
     stats = Stats()
@@ -94,8 +95,14 @@ async def site(
     part = Health().part("spool", "writer")
     async with Spool.open(settings, readers, version="test", part=part, stats=stats) as spool:
         memory = await Memory.load(folder)
-        watch = Watch(rules, memory, stats=stats, most=most)
-        intake = Intake(spool, selections, TAGS, max_record=max_record, stats=stats, watch=watch)
+        heads = memory.former("heads", dict[str, int]) or {}
+        lately = await told_since(spool, heads)
+        watch = Watch(rules, memory, stats=stats, fixed=tags, lately=lately, most=most)
+        intake = Intake(spool, selections, tags, max_record=max_record, stats=stats, watch=watch)
+        memory.keep("heads", intake.heads)
+        if has_other_heads(heads, intake.heads()):
+            memory.changed()
+        await memory.settle()
         keeping = asyncio.create_task(memory.run())
         try:
             yield Site(intake, spool, watch, memory, stats)

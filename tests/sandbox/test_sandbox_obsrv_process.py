@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
+import trustme
 from far import call, put
 
-from agent.sandbox.obsrv import ledger, process
+from agent.sandbox.obsrv import Sandbox, ledger, process
 
 
 def test_a_process_takes_faults_and_keeps_a_journal(tmp_path: Path) -> None:
@@ -38,3 +41,22 @@ def test_a_process_takes_faults_and_keeps_a_journal(tmp_path: Path) -> None:
     books = ledger.read_journal(tmp_path / "journal")
     assert [(entry["dataset"], entry["msgid"]) for entry in books["conflict"]] == [("lake", "2")]
     assert [entry["count"] for entry in books["accepted"]] == [2, 2, 1, 1]
+
+
+def test_it_serves_ipv6_and_tls() -> None:
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("::1").configure_cert(context)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+
+    def healthy(url: str) -> bool:
+        with urlopen(f"{url}/health", timeout=10, context=trusting) as answer:
+            return bool(answer.status == 200)
+
+    async def main() -> None:
+        async with Sandbox.open(host="::1", ssl_context=context) as sandbox:
+            assert sandbox.url == f"https://[::1]:{sandbox.port}"
+            assert await asyncio.to_thread(healthy, sandbox.url)
+
+    asyncio.run(main())

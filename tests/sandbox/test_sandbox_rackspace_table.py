@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from rackspace_far import Reply, call, now_in
-from rackspace_table import ELSEWHERE, LEFT_OUT, ROWS, Row
+from rackspace_rows import Row
+from rackspace_table import ELSEWHERE, LEFT_OUT, ROWS
 
 from agent.sandbox.rackspace import Sandbox
 

@@ -90,10 +90,9 @@ def failure(
 
 def struck(fault: Fault, settings: Settings, accept: str) -> Answer:
     """What is answered by a fault that answers."""
-    headers = {"Retry-After": fault.retry_after} if fault.retry_after is not None else {}
+    headers = fault.headers
     if fault.gateway:
-        page = f"<html><body><h1>{fault.status} Service Unavailable</h1></body></html>".encode()
-        return Answer(status=fault.status, body=page, content_type="text/html", headers=headers)
+        return Answer(status=fault.status, body=fault.page, content_type="text/html", headers=headers)
     if fault.name == "result":
         return sent(str(fault.code), fault.message)
     if fault.name == "unconfirmed":

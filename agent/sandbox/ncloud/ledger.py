@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agent.sandbox.journal import Journal, read
 from agent.sandbox.ncloud.rows import Row
 
 _TOLD = ("at", "method", "target", "size", "rows", "status", "result", "cw_key", "region", "deprecated", "fault")
@@ -57,12 +56,10 @@ class Ledger:
         self.discarded: list[Discarded] = []
         self.dropped: Counter[tuple[str, str, str]] = Counter()  # (cw_key, field, why)
         self._rows: dict[str, list[Row]] = {}
-        self._journal = os.open(journal, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644) if journal else None
+        self._journal = Journal(journal)
 
     def close(self) -> None:
-        if self._journal is not None:
-            os.close(self._journal)
-            self._journal = None
+        self._journal.close()
 
     def rows(self, cw_key: str) -> list[Row]:
         """All rows, with a target or without, in order of arrival."""
@@ -90,16 +87,16 @@ class Ledger:
             }
             for row in rows
         ]
-        self._write("stored", {"cw_key": cw_key, "request": rows[0].request, "rows": told})
+        self._journal.write("stored", {"cw_key": cw_key, "request": rows[0].request, "rows": told})
 
     def discard(self, reason: str, cw_key: str, count: int, request: int) -> None:
         """Throw some away."""
         self.discarded.append(Discarded(reason=reason, cw_key=cw_key, count=count, request=request))
-        self._write("discarded", {"reason": reason, "cw_key": cw_key, "count": count, "request": request})
+        self._journal.write("discarded", {"reason": reason, "cw_key": cw_key, "count": count, "request": request})
 
     def finished(self, request: Request) -> None:
         """All is known of a request."""
-        self._write("request", {name: getattr(request, name) for name in _TOLD})
+        self._journal.write("request", {name: getattr(request, name) for name in _TOLD})
 
     def report(self) -> dict[str, Any]:
         """The books in short."""
@@ -118,19 +115,10 @@ class Ledger:
             "dropped": [[*entry, count] for entry, count in self.dropped.items()],
         }
 
-    def _write(self, kind: str, entry: Mapping[str, Any]) -> None:
-        # On the loop and without fsync, on purpose: the line must be in the page cache before the answer goes out.
-        if self._journal is not None:
-            os.write(self._journal, json.dumps({"kind": kind, **entry}).encode() + b"\n")
-
 
 def read_journal(path: Path) -> dict[str, list[dict[str, Any]]]:
     """The lines of a journal by kind."""
-    books: dict[str, list[dict[str, Any]]] = {"stored": [], "discarded": [], "request": []}
-    for line in path.read_bytes().splitlines():
-        entry = json.loads(line)
-        books[entry.pop("kind")].append(entry)
-    return books
+    return read(path, "stored", "discarded", "request")
 
 
 def journalled_rows(path: Path, cw_key: str, *, targeted: bool = True) -> list[dict[str, Any]]:

@@ -14,14 +14,15 @@ import os
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from aiohttp import web
 
-from agent.sandbox.faults import Fault, Faults, Stage, Subject
+from agent.sandbox import controlling, serving, striking
+from agent.sandbox.faults import Faults, Subject, records
 from agent.sandbox.ncloud import answers, body, control, gateway, routes, wire
 from agent.sandbox.ncloud.answers import Answer, RefusedError
 from agent.sandbox.ncloud.gateway import Key, Keys
@@ -31,14 +32,7 @@ from agent.sandbox.ncloud.rows import Row
 from agent.sandbox.ncloud.schemas import Schema, Schemas
 from agent.sandbox.ncloud.settings import Settings
 from agent.sandbox.ncloud.state import Call, State
-
-
-class _StruckError(Exception):
-    """A fault met the request and ends its way."""
-
-    def __init__(self, fault: Fault, answer: Answer | None = None) -> None:
-        super().__init__(fault.name)
-        self.fault, self.answer = fault, answer
+from agent.sandbox.striking import StruckError, meet
 
 
 class Sandbox:
@@ -52,7 +46,6 @@ class Sandbox:
     def __init__(self, state: State, url: str = "") -> None:
         self.state = state
         self.url = url
-        self.port = 0
         self._closing = asyncio.Event()
 
     @classmethod
@@ -82,19 +75,17 @@ class Sandbox:
         switches.change(settings)
         state = State(settings=switches, keys=Keys(keys), schemas=catalogue, ledger=Ledger(journal))
         sandbox = cls(state)
-        server = web.Server(sandbox._serve, auto_decompress=False, keepalive_timeout=keep_alive, access_log=None)
-        runner = web.ServerRunner(server, shutdown_timeout=0.5)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, host, port, backlog=1024, ssl_context=ssl_context).start()
-            sandbox.port = int(runner.addresses[0][1])
-            scheme, name = ("https" if ssl_context else "http"), (f"[{host}]" if ":" in host else host)
-            sandbox.url = f"{scheme}://{name}:{sandbox.port}"
-            yield sandbox
-        finally:
-            sandbox._closing.set()
-            await runner.cleanup()
-            state.ledger.close()
+        listening = serving.listening(
+            sandbox._serve, host, port, sandbox._closing, ssl_context=ssl_context, keep_alive=keep_alive
+        )
+        with closing(state.ledger):
+            async with listening as sandbox.url:
+                yield sandbox
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return urlsplit(self.url).port or 0
 
     @property
     def settings(self) -> Settings:
@@ -149,9 +140,9 @@ class Sandbox:
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         target = request.raw_path
+        if target.startswith(controlling.PREFIX):
+            return await control.handle(self.state, request)
         entry = _entry(request, self.state.now_ms())
-        if target.startswith("/_sandbox/"):
-            return wire.response(self.state, entry, await control.handle(self.state, request))
         self.requests.append(entry)
         began = time.monotonic()
         try:
@@ -159,7 +150,7 @@ class Sandbox:
             return self._respond(entry, answer)
         except RefusedError as error:
             return self._respond(entry, answers.refused(error, self.settings, accept=_accept(request)))
-        except _StruckError as struck:
+        except StruckError as struck:
             return await self._strike(request, entry, struck)
         except (ConnectionError, web.RequestPayloadError):  # gone in the middle of the body: nothing to answer
             return web.Response(status=400)
@@ -175,19 +166,18 @@ class Sandbox:
         settings = self.settings
         path, _, query = request.raw_path.partition("?")
         entry.deprecated = path == routes.DEPRECATED
-        await self._stage("arrival", Subject(""), entry)
+        await meet(self.faults, "arrival", Subject(""), entry)
         if (request.content_length or 0) > settings.body_limit:  # refused by its length alone, before it is read
             entry.size = request.content_length or 0
             raise RefusedError("430", "The body is too large.")
-        if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
-            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        raw, entry.size, entry.crc = await wire.read(request, settings.body_limit)
+        serving.go_on(request)
+        raw, entry.size, entry.crc = await serving.read(request, settings.body_limit, whole=False)
         if entry.size > settings.body_limit:
             raise RefusedError("430", "The body is too large.")
         value, unreadable = _look(request.headers, raw, settings)
         entry.cw_key = _cw_key(value)
-        subject = Subject(entry.cw_key, raw, _records(value))
-        await self._stage("read", subject, entry)
+        subject = Subject(entry.cw_key, raw, records(value))
+        await meet(self.faults, "read", subject, entry)
         target, now = request.raw_path.encode("utf-8", "surrogateescape"), self.state.now_ms()
         key = gateway.authenticate(self.keys, request.headers, request.method, target, now, settings.skew)
         entry.key = key.id
@@ -195,8 +185,8 @@ class Sandbox:
         self.state.rate.count(settings, now)
         if isinstance(unreadable, RefusedError):
             raise unreadable
-        await self._stage("lookup", subject, entry)
-        await self._stage("send", subject, entry)
+        await meet(self.faults, "lookup", subject, entry)
+        await meet(self.faults, "send", subject, entry)
         if unreadable is not None:
             if right != "send" or settings.unreadable == "status":
                 raise RefusedError("100", str(unreadable))
@@ -204,45 +194,26 @@ class Sandbox:
         asked = dict(parse_qsl(query, keep_blank_values=True))
         answer = call(self.state, Call(value=value, query=asked, entry=entry, position=position, now_ms=now))
         if answer.stored and (fault := self.faults.strike("stored", subject)):
-            raise _StruckError(fault, answer)
+            raise StruckError(fault, answer)
         return answer
 
-    async def _stage(self, stage: Stage, subject: Subject, entry: Request) -> None:
-        fault = self.faults.strike(stage, subject)
-        if fault is None:
-            return
-        entry.fault = fault.name
-        if fault.action != "none":
-            raise _StruckError(fault)
-        await asyncio.sleep(fault.delay)
-
-    async def _strike(self, request: web.BaseRequest, entry: Request, struck: _StruckError) -> web.StreamResponse:
+    async def _strike(
+        self, request: web.BaseRequest, entry: Request, struck: StruckError[Answer]
+    ) -> web.StreamResponse:
         fault = struck.fault
-        entry.fault = fault.name
-        await asyncio.sleep(fault.delay)
-        answer = struck.answer or answers.struck(fault, self.settings, _accept(request))
+        ended = await striking.end(request, entry, fault, self._closing)
+        if ended is not None:
+            return ended
+        refusal = answers.struck(fault, self.settings, _accept(request))
+        answer = refusal if struck.reached is None else struck.reached
         match fault.action:
-            case "hang":
-                return await self._hang(request)
-            case "reset":
-                wire.reset(request)
-                return web.Response()
             case "half":
-                return await wire.half(request, answer, wire.headers(self.state, entry, answer))
+                said = wire.headers(self.state, entry, answer)
+                return await serving.half(request, answer.status, answer.body, said)
             case "none":
                 return self._respond(entry, answer)
             case _:
-                return self._respond(entry, answers.struck(fault, self.settings, _accept(request)))
-
-    async def _hang(self, request: web.BaseRequest) -> web.StreamResponse:
-        # Nothing tells a handler of aiohttp that its client has gone, so it looks; a closing sandbox lets go at once.
-        while request.transport is not None and not request.transport.is_closing() and not self._closing.is_set():
-            try:
-                await asyncio.wait_for(self._closing.wait(), 0.2)
-            except TimeoutError:
-                continue
-        wire.reset(request)
-        return web.Response()
+                return self._respond(entry, refusal)
 
 
 def _entry(request: web.BaseRequest, now_ms: int) -> Request:
@@ -276,9 +247,3 @@ def _accept(request: web.BaseRequest) -> str:
 def _cw_key(value: object) -> str:
     key = value.get("cw_key") if isinstance(value, dict) else None
     return key if isinstance(key, str) else ""
-
-
-def _records(value: object) -> list[Mapping[str, Any]]:
-    data = value.get("data") if isinstance(value, dict) else None
-    items = data if isinstance(data, list) else [data]
-    return [item for item in items if isinstance(item, dict)]

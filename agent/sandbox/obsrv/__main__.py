@@ -5,26 +5,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import signal
-import sys
 from pathlib import Path
 
+from agent.sandbox import child
 from agent.sandbox.obsrv import Dataset, Sandbox
 
 
 async def serve(options: argparse.Namespace, datasets: list[Dataset]) -> None:
     """Serve until SIGTERM or SIGINT."""
-    done = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, done.set)
-    if options.parent:  # whoever started it holds the other end of stdin; it ends with them
-        loop.add_reader(sys.stdin.fileno(), done.set)
     opened = Sandbox.open(datasets, port=options.port, journal=options.journal, body_limit=options.body_limit)
-    async with opened as sandbox:
-        sys.stdout.write(f"{sandbox.url}\n")
-        sys.stdout.flush()
-        await done.wait()
+    await child.serve(opened, lambda sandbox: [sandbox.url], parent=options.parent)
 
 
 def main() -> None:

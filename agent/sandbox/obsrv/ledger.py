@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -11,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agent.sandbox.journal import Journal, read
 from agent.sandbox.obsrv.pipeline import Fate
 
 
@@ -94,12 +94,10 @@ class Ledger:
         self._stored: dict[str, list[Stored]] = {}
         self._seen: dict[tuple[str, str], int] = {}
         self._id_keys = [key.split(".") for key in id_keys]
-        self._journal = os.open(journal, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644) if journal else None
+        self._journal = Journal(journal)
 
     def close(self) -> None:
-        if self._journal is not None:
-            os.close(self._journal)
-            self._journal = None
+        self._journal.close()
 
     def stored(self, dataset: str) -> list[Stored]:
         """What came through the pipeline, in order."""
@@ -117,13 +115,13 @@ class Ledger:
         if first != crc:
             conflict = Conflict(dataset=dataset, msgid=msgid, first_crc=first, second_crc=crc)
             self.conflicts.append(conflict)
-            self._write("conflict", asdict(conflict))
+            self._journal.write("conflict", asdict(conflict))
         return crc
 
     def accept(self, entry: Accepted, fates: Iterable[Fate]) -> None:
         """Note a record in the topic and what became of its events."""
         self.accepted.append(entry)
-        self._write("accepted", {name: getattr(entry, name) for name in _ACCEPTED})
+        self._journal.write("accepted", {name: getattr(entry, name) for name in _ACCEPTED})
         ids: list[str] = []
         for fate in fates:
             key = self.id_of(fate.event)
@@ -133,13 +131,13 @@ class Ledger:
                     dataset=dataset, id=key, msgid=msgid, position=position, reason=fate.reason, detail=fate.detail
                 )
                 self.lost.append(lost)
-                self._write("lost", asdict(lost))
+                self._journal.write("lost", asdict(lost))
             else:
                 stored = Stored(dataset=dataset, id=key, msgid=msgid, position=position, event=fate.event)
                 self._stored.setdefault(dataset, []).append(stored)
                 ids.append(key)
         if ids:
-            self._write("stored", {"dataset": entry.dataset, "msgid": entry.msgid, "ids": ids})
+            self._journal.write("stored", {"dataset": entry.dataset, "msgid": entry.msgid, "ids": ids})
 
     def id_of(self, event: Mapping[str, Any]) -> str:
         """The event's own id: the first of the id keys that it has."""
@@ -163,19 +161,10 @@ class Ledger:
             "conflicts": [asdict(conflict) for conflict in self.conflicts],
         }
 
-    def _write(self, kind: str, entry: Mapping[str, Any]) -> None:
-        # On the loop and without fsync, on purpose: the line must be in the page cache before the answer goes out.
-        if self._journal is not None:
-            os.write(self._journal, json.dumps({"kind": kind, **entry}).encode() + b"\n")
-
 
 def read_journal(path: Path) -> dict[str, list[dict[str, Any]]]:
     """The lines of a journal by kind."""
-    books: dict[str, list[dict[str, Any]]] = {"accepted": [], "stored": [], "lost": [], "conflict": []}
-    for line in path.read_bytes().splitlines():
-        entry = json.loads(line)
-        books[entry.pop("kind")].append(entry)
-    return books
+    return read(path, "accepted", "stored", "lost", "conflict")
 
 
 def stored_ids(path: Path, dataset: str) -> Counter[str]:

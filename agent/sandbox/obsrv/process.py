@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agent.sandbox import child
 from agent.sandbox.obsrv import ledger
 
 
@@ -25,49 +23,32 @@ class Process:
 
     def fault(self, name: str, **options: Any) -> None:
         """Begin to fail: a name out of `faults.BY_NAME` and its options."""
-        self._call("POST", "faults", {"fault": name, **options})
+        child.call(self.url, "POST", "faults", {"fault": name, **options})
 
     def heal(self) -> None:
         """Stop failing."""
-        self._call("DELETE", "faults")
+        child.call(self.url, "DELETE", "faults")
 
     def dataset(self, row: dict[str, Any]) -> None:
         """Add or replace a dataset."""
-        self._call("POST", "datasets", row)
+        child.call(self.url, "POST", "datasets", row)
 
     def report(self) -> dict[str, Any]:
         """The books in short."""
-        return dict(json.loads(self._call("GET", "report")))
+        return dict(json.loads(child.call(self.url, "GET", "report")))
 
     def stored_ids(self, dataset: str) -> Counter[str]:
         """How often each id is stored, by the journal."""
         return ledger.stored_ids(self.journal, dataset)
 
-    def _call(self, method: str, path: str, body: object = None) -> bytes:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}/_sandbox/{path}", data, method=method)  # noqa: S310 - our own
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - loopback, our own process
-            return bytes(answer.read())
-
 
 @contextmanager
 def start(journal: Path, *, datasets: Sequence[str] = (), rows: Path | None = None, port: int = 0) -> Iterator[Process]:
     """Run one until left. It ends with whoever started it, kill -9 included."""
-    command = [sys.executable, "-m", "agent.sandbox.obsrv", "--parent", "--port", str(port), "--journal", str(journal)]
+    arguments = ["--port", str(port), "--journal", str(journal)]
     for name in datasets:
-        command += ["--dataset", name]
+        arguments += ["--dataset", name]
     if rows is not None:
-        command += ["--datasets", str(rows)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
-        try:
-            assert child.stdout is not None  # noqa: S101 - PIPE was asked for
-            url = child.stdout.readline().strip()
-            if not url:
-                raise RuntimeError(f"the sandbox did not start: exit {child.wait(10)}")
-            yield Process(url, journal)
-        finally:
-            child.terminate()
-            try:
-                child.wait(10)
-            except subprocess.TimeoutExpired:
-                child.kill()
+        arguments += ["--datasets", str(rows)]
+    with child.started("agent.sandbox.obsrv", arguments) as (url,):
+        yield Process(url, journal)

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from aiohttp import web
 
-from agent.sandbox.faults import Fault, Faults, Stage, Subject
+from agent.sandbox import controlling, serving, striking
+from agent.sandbox.faults import Fault, Faults, Subject, records
 from agent.sandbox.obsrv import answers, body, control, management, schema, wire
 from agent.sandbox.obsrv.answers import Answer
 from agent.sandbox.obsrv.datasets import Catalogue, Dataset
@@ -25,19 +27,12 @@ from agent.sandbox.obsrv.ledger import Accepted, Conflict, Ledger, Lost, Request
 from agent.sandbox.obsrv.pipeline import kafka_record
 from agent.sandbox.obsrv.state import State
 from agent.sandbox.obsrv.tokens import DeniedError, NoAnswerError
+from agent.sandbox.striking import StruckError, meet
 
 _DATA_IN = re.compile(r"/v2/data/in/([^/?]+)/?", re.IGNORECASE)
 _BAD_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2})")
 _TOO_LARGE = "The request included a message larger than the max message size the server will accept"
 _BAD_TOPIC = "The request attempted to perform an operation on an invalid topic"
-
-
-class _StruckError(Exception):
-    """A fault met the request and ends its way."""
-
-    def __init__(self, fault: Fault, answer: Answer | None = None) -> None:
-        super().__init__(fault.name)
-        self.fault, self.answer = fault, answer
 
 
 class Sandbox:
@@ -48,9 +43,9 @@ class Sandbox:
     What it does wrong: `faults.add(...)`.
     """
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, url: str = "") -> None:
         self.state = state
-        self.port = 0
+        self.url = url
         self._closing = asyncio.Event()
 
     @classmethod
@@ -61,6 +56,7 @@ class Sandbox:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        ssl_context: ssl.SSLContext | None = None,
         journal: Path | None = None,
         id_keys: Iterable[str] = ("uid", "fields.uid", "id"),
         keep_alive: float = 5.0,
@@ -75,22 +71,17 @@ class Sandbox:
         """
         state = State(catalogue=Catalogue(datasets), ledger=Ledger(id_keys=id_keys, journal=journal), **options)
         sandbox = cls(state)
-        server = web.Server(sandbox._serve, auto_decompress=False, keepalive_timeout=keep_alive, access_log=None)
-        runner = web.ServerRunner(server, shutdown_timeout=0.5)
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, host, port, backlog=1024)
-            await site.start()
-            sandbox.port = int(runner.addresses[0][1])
-            yield sandbox
-        finally:
-            sandbox._closing.set()
-            await runner.cleanup()
-            state.ledger.close()
+        listening = serving.listening(
+            sandbox._serve, host, port, sandbox._closing, ssl_context=ssl_context, keep_alive=keep_alive
+        )
+        with closing(state.ledger):
+            async with listening as sandbox.url:
+                yield sandbox
 
     @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+    def port(self) -> int:
+        """Where it listens."""
+        return urlsplit(self.url).port or 0
 
     @property
     def faults(self) -> Faults:
@@ -133,8 +124,8 @@ class Sandbox:
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.raw_path
-        if path.startswith("/_sandbox/"):
-            return wire.response(await control.handle(self.state, request))
+        if path.startswith(controlling.PREFIX):
+            return await control.handle(self.state, request)
         match = _DATA_IN.fullmatch(path.partition("?")[0])
         entry = Request(at=time.time(), method=request.method, path=path, headers=dict(request.headers))
         if match:
@@ -144,10 +135,10 @@ class Sandbox:
             answer = await self._answer(request, entry, match[1] if match else None)
             entry.status = answer.status
             return wire.response(answer)
-        except _StruckError as struck:
+        except StruckError as struck:
             return await self._strike(request, entry, struck)
         except NoAnswerError:
-            return await self._hang(request)
+            return await serving.hang(request, self._closing)
         except (ConnectionError, web.RequestPayloadError):  # gone in the middle of the body: nothing to answer
             return web.Response(status=400)
         finally:
@@ -155,22 +146,21 @@ class Sandbox:
 
     async def _answer(self, request: web.BaseRequest, entry: Request, key: str | None) -> Answer:
         subject = Subject(_decoded(key))
-        await self._stage("arrival", subject, entry)
-        if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
-            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        raw, entry.size, entry.crc = await wire.read(request, self.state.body_limit)
+        await meet(self.faults, "arrival", subject, entry)
+        serving.go_on(request)
+        raw, entry.size, entry.crc = await serving.read(request, self.state.body_limit)
         value: object = None
         unreadable: body.BodyError | None = None
         try:
-            if entry.size > len(raw):
+            if entry.size > self.state.body_limit:
                 raise body.BodyError(body.TOO_LARGE)
             value, plain = body.read(request.headers, raw, self.state.body_limit)
             entry.plain = len(plain)
             crc = self._note(subject.dataset, entry, value) if key is not None else 0
-            subject = Subject(subject.dataset, plain, _records(value))
+            subject = Subject(subject.dataset, plain, records(value))
         except body.BodyError as error:
             unreadable = error
-        await self._stage("read", subject, entry)
+        await meet(self.faults, "read", subject, entry)
         if unreadable is not None:
             return answers.unreadable(str(unreadable))
         if key is None:
@@ -203,13 +193,13 @@ class Sandbox:
         problem = schema.first_error(value)
         if problem is not None or not isinstance(value, dict):
             return answers.failure(400, "DATA_INGESTION_INVALID_INPUT", problem or "", msgid)
-        await self._stage("lookup", subject, entry)
+        await meet(self.faults, "lookup", subject, entry)
         dataset = self.catalogue.find(key)
         if dataset is None:
             return answers.failure(404, "DATASET_NOT_FOUND", f"Dataset with id/alias name '{key}' not found", msgid)
         if not dataset.topic:
             return answers.failure(404, "TOPIC_NOT_FOUND", "Entry topic not found", msgid)
-        await self._stage("send", subject, entry)
+        await meet(self.faults, "send", subject, entry)
         if not dataset.topic_is_valid:
             return answers.failure(500, "INTERNAL_SERVER_ERROR", _BAD_TOPIC, msgid)
         if entry.plain > self.state.max_message and wire.snappy_size(subject.body) > self.state.max_message:
@@ -218,7 +208,7 @@ class Sandbox:
         fault = self.faults.strike("stored", subject)
         self._accept(dataset, value, crc, done.status if fault is None else _status(fault))
         if fault is not None:
-            raise _StruckError(fault, done)
+            raise StruckError(fault, done)
         return done
 
     def _accept(self, dataset: Dataset, value: Mapping[str, Any], crc: int, status: int | None) -> None:
@@ -237,53 +227,25 @@ class Sandbox:
         )
         self.ledger.accept(accepted, self.state.pipeline.process(dataset, msgid, data))
 
-    async def _stage(self, stage: Stage, subject: Subject, entry: Request) -> None:
-        fault = self.faults.strike(stage, subject)
-        if fault is None:
-            return
-        entry.fault = fault.name
-        if fault.action != "none":
-            raise _StruckError(fault)
-        await asyncio.sleep(fault.delay)
-
-    async def _strike(self, request: web.BaseRequest, entry: Request, struck: _StruckError) -> web.StreamResponse:
+    async def _strike(
+        self, request: web.BaseRequest, entry: Request, struck: StruckError[Answer]
+    ) -> web.StreamResponse:
         fault = struck.fault
-        entry.fault = fault.name
-        await asyncio.sleep(fault.delay)
+        ended = await striking.end(request, entry, fault, self._closing)
+        if ended is not None:
+            return ended
+        answer = wire.failure(fault, entry.msgid) if struck.reached is None else struck.reached
         match fault.action:
-            case "hang":
-                return await self._hang(request)
-            case "reset":
-                wire.reset(request)
-                return web.Response()
-            case "none" if struck.answer is not None:
-                entry.status = struck.answer.status
-                return wire.response(struck.answer)
             case "half":
-                return await wire.half(request, struck.answer or wire.failure(fault, entry.msgid))
-            case _:
-                entry.status = fault.status
-                return wire.response(wire.failure(fault, entry.msgid))
-
-    async def _hang(self, request: web.BaseRequest) -> web.StreamResponse:
-        # Nothing tells a handler of aiohttp that its client has gone, so it looks; a closing sandbox lets go at once.
-        while request.transport is not None and not request.transport.is_closing() and not self._closing.is_set():
-            try:
-                await asyncio.wait_for(self._closing.wait(), 0.2)
-            except TimeoutError:
-                continue
-        wire.reset(request)
-        return web.Response()
+                return await serving.half(request, answer.status, answer.body, {"Content-Type": answer.content_type})
+            case "answer":
+                answer = wire.failure(fault, entry.msgid)
+        entry.status = answer.status
+        return wire.response(answer)
 
 
 def _status(fault: Fault) -> int | None:
     return fault.status if fault.action == "answer" else None
-
-
-def _records(value: object) -> list[Mapping[str, Any]]:
-    data = value.get("data") if isinstance(value, dict) else None
-    items = data if isinstance(data, list) else [data]
-    return [item for item in items if isinstance(item, dict)]
 
 
 def _clean(key: str) -> str | None:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import signal
-import sys
 from pathlib import Path
 from typing import get_args
 
+from agent.sandbox import child
 from agent.sandbox.rackspace import Sandbox, User
 from agent.sandbox.rackspace.answers import Build
 from agent.sandbox.rackspace.elasticsearch import Index, Mode
@@ -20,12 +19,6 @@ from agent.sandbox.rackspace.elasticsearch import Index, Mode
 
 async def serve(options: argparse.Namespace) -> None:
     """Serve until SIGTERM or SIGINT."""
-    done = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, done.set)
-    if options.parent:  # whoever started it holds the other end of stdin; it ends with them
-        loop.add_reader(sys.stdin.fileno(), done.set)
     opened = Sandbox.open(
         hosted=options.hosted,
         users=[user(text) for text in options.user],
@@ -45,10 +38,9 @@ async def serve(options: argparse.Namespace) -> None:
         body_limit=options.body_limit,
         dated=not options.undated,
     )
-    async with opened as sandbox:
-        sys.stdout.write(f"{sandbox.url} {sandbox.query_url} {sandbox.identity_url}\n")
-        sys.stdout.flush()
-        await done.wait()
+    await child.serve(
+        opened, lambda sandbox: [sandbox.url, sandbox.query_url, sandbox.identity_url], parent=options.parent
+    )
 
 
 def user(text: str) -> User:

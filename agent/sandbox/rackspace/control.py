@@ -14,70 +14,44 @@ The sandbox's own paths, for those who run it as a process; any of its three por
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
 
+from agent.sandbox import controlling
 from agent.sandbox.rackspace import failing
-from agent.sandbox.rackspace.answers import Answer
 from agent.sandbox.rackspace.state import State
 
-_JSON = "application/json"
 
-
-async def handle(state: State, request: web.BaseRequest) -> Answer:
+async def handle(state: State, request: web.BaseRequest) -> web.Response:
     """Do what a request to one of these paths asks."""
-    _, _, what, *rest = request.path.split("/")
-    tenant = "/".join(rest) or None
-    match request.method, what:
-        case "POST", "faults" | "clock" | "tokens" | "keys":
-            try:
-                _CHANGES[what](state, json.loads(await request.read()))
-            except (KeyError, TypeError, ValueError) as error:
-                return Answer(400, f"not understood: {error!r}\n".encode(), "text/plain")
-            return Answer(204)
-        case "DELETE", "faults":
-            for faults in state.faults.values():
-                faults.clear()
-            return Answer(204)
-        case "DELETE", "tokens":
-            state.tokens.revoke_all()
-            return Answer(204)
-        case "GET", "report":
-            return Answer(200, json.dumps(state.ledger.report()).encode(), _JSON)
-        case "GET", "stored":
-            lines = "".join(f"{json.dumps(asdict(item))}\n" for item in state.ledger.events(tenant))
-            return Answer(200, lines.encode(), "application/x-ndjson")
-        case "GET", "busiest":
-            return Answer(200, json.dumps(state.ledger.busiest(tenant)).encode(), _JSON)
-        case _:
-            return Answer(404, b"no such path; see agent/sandbox/rackspace/control.py\n", "text/plain")
 
+    def fault(options: dict[str, Any]) -> None:
+        state.faults[options.pop("at", "ingest")].add(failing.BY_NAME[options.pop("fault")](**options))
 
-def _fault(state: State, options: dict[str, Any]) -> None:
-    state.faults[options.pop("at", "ingest")].add(failing.BY_NAME[options.pop("fault")](**options))
+    def heal(_: str) -> None:
+        for faults in state.faults.values():
+            faults.clear()
 
+    def clock(options: dict[str, Any]) -> None:
+        state.clock.offset = float(options["offset"])
 
-def _clock(state: State, options: dict[str, Any]) -> None:
-    state.clock.offset = float(options["offset"])
+    def tokens(options: dict[str, Any]) -> None:
+        if options["distrust"]:
+            state.tokens.distrust()
 
+    def keys(options: dict[str, Any]) -> None:
+        state.tokens.rotate(options["username"], options["api_key"], revoke=options.get("revoke", True))
+        state.tokens.users[options["username"]].enabled = options.get("enabled", True)
 
-def _tokens(state: State, options: dict[str, Any]) -> None:
-    if options["distrust"]:
-        state.tokens.distrust()
-
-
-def _keys(state: State, options: dict[str, Any]) -> None:
-    state.tokens.rotate(options["username"], options["api_key"], revoke=options.get("revoke", True))
-    state.tokens.users[options["username"]].enabled = options.get("enabled", True)
-
-
-_CHANGES: dict[str, Callable[[State, dict[str, Any]], None]] = {
-    "faults": _fault,
-    "clock": _clock,
-    "tokens": _tokens,
-    "keys": _keys,
-}
+    return await controlling.handle(
+        request,
+        changes={"faults": fault, "clock": clock, "tokens": tokens, "keys": keys},
+        endings={"faults": heal, "tokens": lambda _: state.tokens.revoke_all()},
+        questions={
+            "report": lambda _: state.ledger.report(),
+            "stored": lambda tenant: [asdict(item) for item in state.ledger.events(tenant or None)],
+            "busiest": lambda tenant: state.ledger.busiest(tenant or None),
+        },
+    )

@@ -94,7 +94,7 @@ def words(fault: Fault) -> str:
 
 def answer(fault: Fault, build: Build, tenant: str, until: str) -> Answer:
     """What a fault that answers says; `until` is when a limit ends."""
-    headers = {} if fault.retry_after is None else {"Retry-After": fault.retry_after}
+    headers = fault.headers
     match fault.code:
         case _ if fault.gateway:
             return answers.page(fault.status, headers)

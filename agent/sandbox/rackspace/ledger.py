@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping
@@ -11,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from agent.sandbox.journal import Journal, read
 from agent.sandbox.rackspace.elasticsearch import Document
 
 Side = Literal["ingest", "query", "identity"]
@@ -81,16 +80,14 @@ class Ledger:
         self.stored: list[Stored] = []
         self.lost: list[Lost] = []
         self.issued: list[Issued] = []
-        self._journal = os.open(journal, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644) if journal else None
+        self._journal = Journal(journal)
 
     def close(self) -> None:
-        if self._journal is not None:
-            os.close(self._journal)
-            self._journal = None
+        self._journal.close()
 
     def ended(self, request: Request) -> None:
         """A request is over; it is in `requests` since it came."""
-        self._write("request", {name: getattr(request, name) for name in _REQUEST})
+        self._journal.write("request", {name: getattr(request, name) for name in _REQUEST})
 
     def store(self, document: Document, sent_to: str, status: int | None, copies: int = 1) -> None:
         """Nothing is looked for that might be there already."""
@@ -107,17 +104,17 @@ class Ledger:
                 doubled=document.doubled,
             )
             self.stored.append(item)
-            self._write("stored", asdict(item))
+            self._journal.write("stored", asdict(item))
 
     def lose(self, tenant: str, reason: str, status: int, what: str | None) -> None:
         item = Lost(at=time.time(), tenant=tenant, reason=reason, status=status, what=what)
         self.lost.append(item)
-        self._write("lost", asdict(item))
+        self._journal.write("lost", asdict(item))
 
     def issue(self, username: str, tenant: str, expires: float, *, again: bool) -> None:
         item = Issued(at=time.time(), username=username, tenant=tenant, again=again, expires=expires)
         self.issued.append(item)
-        self._write("issued", asdict(item))
+        self._journal.write("issued", asdict(item))
 
     def events(self, tenant: str | None = None) -> list[Stored]:
         """What is stored under a tenant, or at all."""
@@ -146,12 +143,6 @@ class Ledger:
             "busiest_minute": self.busiest(),
         }
 
-    def _write(self, kind: str, entry: Mapping[str, Any]) -> None:
-        # On the loop and without fsync, on purpose: the line must be in the page cache before the answer goes out.
-        if self._journal is not None:
-            text = json.dumps({"kind": kind, **entry}).encode()
-            os.write(self._journal, text + b"\n")
-
 
 def busiest(requests: Iterable[tuple[float, str]], tenant: str | None, seconds: float) -> int:
     """The most of (time, tenant) of one tenant within any stretch of so many seconds."""
@@ -169,11 +160,7 @@ def busiest(requests: Iterable[tuple[float, str]], tenant: str | None, seconds: 
 
 def read_journal(path: Path) -> dict[str, list[dict[str, Any]]]:
     """The lines of a journal by kind: request, stored, lost, issued."""
-    books: dict[str, list[dict[str, Any]]] = {"request": [], "stored": [], "lost": [], "issued": []}
-    for line in path.read_bytes().splitlines():
-        entry = json.loads(line)
-        books[entry.pop("kind")].append(entry)
-    return books
+    return read(path, "request", "stored", "lost", "issued")
 
 
 def stored_events(path: Path, tenant: str | None = None) -> list[Stored]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agent.sandbox import child
 from agent.sandbox.rackspace import ledger
 from agent.sandbox.rackspace.ledger import Side, Stored
 
@@ -27,31 +25,33 @@ class Process:
 
     def fault(self, name: str, *, at: Side = "ingest", **options: Any) -> None:
         """Begin to fail: a name out of `failing.BY_NAME` and its options."""
-        self._call("POST", "faults", {"fault": name, "at": at, **options})
+        child.call(self.url, "POST", "faults", {"fault": name, "at": at, **options})
 
     def heal(self) -> None:
         """Stop failing."""
-        self._call("DELETE", "faults")
+        child.call(self.url, "DELETE", "faults")
 
     def clock(self, offset: float) -> None:
         """Set the far side's clock so many seconds off."""
-        self._call("POST", "clock", {"offset": offset})
+        child.call(self.url, "POST", "clock", {"offset": offset})
 
     def revoke(self) -> None:
         """End every token; who asks gets a new one."""
-        self._call("DELETE", "tokens")
+        child.call(self.url, "DELETE", "tokens")
 
     def distrust(self) -> None:
         """Refuse the tokens there are, while Identity gives out the same."""
-        self._call("POST", "tokens", {"distrust": True})
+        child.call(self.url, "POST", "tokens", {"distrust": True})
 
     def rotate(self, username: str, api_key: str, *, revoke: bool = True, enabled: bool = True) -> None:
         """Give a user another key."""
-        self._call("POST", "keys", {"username": username, "api_key": api_key, "revoke": revoke, "enabled": enabled})
+        child.call(
+            self.url, "POST", "keys", {"username": username, "api_key": api_key, "revoke": revoke, "enabled": enabled}
+        )
 
     def report(self) -> dict[str, Any]:
         """The books in short."""
-        return dict(json.loads(self._call("GET", "report")))
+        return dict(json.loads(child.call(self.url, "GET", "report")))
 
     def events(self, tenant: str | None = None) -> list[Stored]:
         """What is stored, by the journal."""
@@ -60,12 +60,6 @@ class Process:
     def busiest(self, tenant: str | None = None, seconds: float = 60.0) -> int:
         """The most requests of a tenant within any stretch of so many seconds, by the journal."""
         return ledger.busiest_of(self.journal, tenant, seconds)
-
-    def _call(self, method: str, path: str, body: object = None) -> bytes:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}/_sandbox/{path}", data, method=method)  # noqa: S310 - our own
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - loopback, our own process
-            return bytes(answer.read())
 
 
 @contextmanager
@@ -85,22 +79,10 @@ def start(
 
     `ports` are ingest's, query's and Identity's; `options` are further words of the command line.
     """
-    command = [sys.executable, "-m", "agent.sandbox.rackspace", "--parent", "--journal", str(journal), "--host", host]
+    arguments = ["--journal", str(journal), "--host", host]
     for name, port in zip(("--port", "--query-port", "--identity-port"), ports, strict=True):
-        command += [name, str(port)]
-    command += ["--mode", mode, "--clock-offset", str(clock_offset), "--rate", str(rate), *options]
-    command += ["--hosted"] if hosted else []
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
-        try:
-            assert child.stdout is not None  # noqa: S101 - PIPE was asked for
-            urls = child.stdout.readline().split()
-            if len(urls) != 3:
-                raise RuntimeError(f"the sandbox did not start: exit {child.wait(10)}")
-            ingest, query, identity = urls
-            yield Process(ingest, query, identity, journal)
-        finally:
-            child.terminate()
-            try:
-                child.wait(10)
-            except subprocess.TimeoutExpired:
-                child.kill()
+        arguments += [name, str(port)]
+    arguments += ["--mode", mode, "--clock-offset", str(clock_offset), "--rate", str(rate), *options]
+    arguments += ["--hosted"] if hosted else []
+    with child.started("agent.sandbox.rackspace", arguments, addresses=3) as (ingest, query, identity):
+        yield Process(ingest, query, identity, journal)

@@ -23,7 +23,8 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from agent.sandbox.faults import Fault, Faults, Stage, Subject
+from agent.sandbox import controlling, serving, striking
+from agent.sandbox.faults import Fault, Faults, Subject
 from agent.sandbox.rackspace import control, failing, identity, ingest, query, wire
 from agent.sandbox.rackspace.answers import Answer
 from agent.sandbox.rackspace.clock import Clock, iso
@@ -32,18 +33,11 @@ from agent.sandbox.rackspace.ingest import Ready
 from agent.sandbox.rackspace.ledger import Ledger, Request, Side, Stored
 from agent.sandbox.rackspace.state import State
 from agent.sandbox.rackspace.tokens import Tokens, User
+from agent.sandbox.striking import StruckError, meet
 
 _TENANT = re.compile(r"/v[0-9.]+/([^/]+)/.+")
 _TOKEN = re.compile(r"/tokens/.+")  # the end of a token names it, the books do not
 _SIDES: tuple[Side, ...] = ("ingest", "query", "identity")
-
-
-class _StruckError(Exception):
-    """A fault met the request and ends its way."""
-
-    def __init__(self, fault: Fault, answer: Answer | None = None, ready: Ready | None = None) -> None:
-        super().__init__(fault.name)
-        self.fault, self.answer, self.ready = fault, answer, ready
 
 
 class Sandbox:
@@ -103,17 +97,17 @@ class Sandbox:
         sandbox = cls(state)
         async with AsyncExitStack() as stack:
             stack.callback(ledger.close)
-            scheme, name = "https" if ssl_context else "http", f"[{host}]" if ":" in host else host
             for side, port in zip(_SIDES, ports, strict=True):
-                handler = partial(sandbox._serve, side)
                 # Netty closes no idle connection unless told.
-                server = web.Server(handler, auto_decompress=False, keepalive_timeout=keep_alive, access_log=None)
-                runner = web.ServerRunner(server, shutdown_timeout=0.5)
-                await runner.setup()
-                stack.push_async_callback(runner.cleanup)
-                await web.TCPSite(runner, host, port, backlog=1024, ssl_context=ssl_context).start()
-                urls[side] = f"{scheme}://{name}:{runner.addresses[0][1]}"
-            stack.callback(sandbox._closing.set)
+                listening = serving.listening(
+                    partial(sandbox._serve, side),
+                    host,
+                    port,
+                    sandbox._closing,
+                    ssl_context=ssl_context,
+                    keep_alive=keep_alive,
+                )
+                urls[side] = await stack.enter_async_context(listening)
             yield sandbox
 
     @property
@@ -180,8 +174,8 @@ class Sandbox:
 
     async def _serve(self, side: Side, request: web.BaseRequest) -> web.StreamResponse:
         raw, _, parameters = request.raw_path.partition("?")
-        if raw.startswith("/_sandbox/"):
-            return wire.response(await control.handle(self.state, request), None)
+        if raw.startswith(controlling.PREFIX):
+            return await control.handle(self.state, request)
         path = unquote(raw, errors="replace")
         found = _TENANT.fullmatch(path) if side != "identity" else None
         entry = Request(
@@ -198,13 +192,13 @@ class Sandbox:
             answer = await self._answer(request, entry, path, parameters)
             entry.status = answer.status
             return wire.response(answer, self._date(), close=answer.status == 417)
-        except _StruckError as struck:
+        except StruckError as struck:
             return await self._strike(request, entry, struck)
         except wire.SilenceError as silence:
             entry.fault = str(silence)
-            return wire.Silence()
+            return serving.Silence()
         except (ConnectionError, web.RequestPayloadError):  # gone in the middle of the body: nothing to answer
-            return wire.Silence()
+            return serving.Silence()
         finally:
             entry.seconds = time.monotonic() - began
             self.ledger.ended(entry)
@@ -212,78 +206,61 @@ class Sandbox:
     async def _answer(self, request: web.BaseRequest, entry: Request, path: str, parameters: str) -> Answer:
         # Of several headers of a name, the first counts.
         state, limit, headers = self.state, self.state.body_limit, request.headers
+        faults = state.faults[entry.side]
         subject = Subject(entry.tenant)
-        await self._stage("arrival", subject, entry)
+        await meet(faults, "arrival", subject, entry)
         if state.gate is not None and entry.side != "identity":
             refused = state.gate.check(entry.method, path, headers)
             if refused is not None:
                 return refused
-        if headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
-            if int(headers.get("Content-Length", "0")) > limit:
-                return Answer(417)  # and the end, as nobody can tell whether the body comes after all
-            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if serving.waits(request) and int(headers.get("Content-Length", "0")) > limit:
+            return Answer(417)  # and the end, as nobody can tell whether the body comes after all
+        serving.go_on(request)
         # Compression may make a body longer, never twice as long.
-        raw, entry.size = await wire.read(request, 2 * limit)
+        raw, entry.size, _ = await serving.read(request, 2 * limit)
         # Only the ingest side inflates.
         coding = headers.get("Content-Encoding", "") if entry.side == "ingest" else ""
         body = wire.inflate(raw, coding, limit)
         entry.plain = len(body)
         subject = Subject(entry.tenant, body)
-        await self._stage("read", subject, entry)
+        await meet(faults, "read", subject, entry)
         if entry.side == "ingest":
             ready = ingest.check(state, entry.method, path, headers, body)
             return ready if isinstance(ready, Answer) else await self._store(ready, subject, entry)
-        await self._stage("send", subject, entry)
+        await meet(faults, "send", subject, entry)
         if entry.side == "query":
             done = query.answer(state, entry.method, path, parameters, headers)
         else:
             done = identity.answer(state, entry.method, path, parameters, headers, body)
-        await self._stage("stored", subject, entry, done)
+        await meet(faults, "stored", subject, entry, done)
         return done
 
     async def _store(self, ready: Ready, subject: Subject, entry: Request) -> Answer:
         subject = Subject(subject.dataset, subject.body, [ready.fields])
-        await self._stage("lookup", subject, entry, ready=ready)
-        await self._stage("send", subject, entry, ready=ready)
+        await meet(self.faults, "lookup", subject, entry, ready)
+        await meet(self.faults, "send", subject, entry, ready)
         fault = self.faults.strike("stored", subject)
         if fault is None:
             return ingest.store(self.state, ready, 200)
         done = ingest.store(self.state, ready, fault.status if fault.action == "answer" else None, fault.copies)
-        raise _StruckError(fault, done)
+        raise StruckError(fault, done)
 
-    async def _stage(
-        self,
-        stage: Stage,
-        subject: Subject,
-        entry: Request,
-        answer: Answer | None = None,
-        ready: Ready | None = None,
-    ) -> None:
-        fault = self.state.faults[entry.side].strike(stage, subject)
-        if fault is None:
-            return
-        entry.fault = fault.name
-        if fault.action != "none":
-            raise _StruckError(fault, answer, ready)
-        await asyncio.sleep(fault.delay)
-
-    async def _strike(self, request: web.BaseRequest, entry: Request, struck: _StruckError) -> web.StreamResponse:
-        fault = struck.fault
-        entry.fault = fault.name
-        await asyncio.sleep(fault.delay)
+    async def _strike(
+        self, request: web.BaseRequest, entry: Request, struck: StruckError[Answer | Ready]
+    ) -> web.StreamResponse:
+        fault, reached = struck.fault, struck.reached
+        ended = await striking.end(request, entry, fault, self._closing)
+        if ended is not None:
+            return ended
+        done = reached if isinstance(reached, Answer) else None
         match fault.action:
-            case "hang":
-                return await wire.hang(request, self._closing)
-            case "reset":
-                wire.reset(request)
-                return wire.Silence()
-            case "none" if struck.answer is not None:
-                answer = struck.answer
+            case "none" if done is not None:
+                answer = done
             case "half":
-                return await wire.half(request, struck.answer or self._said(fault, entry))
-            case _ if struck.ready is not None and isinstance(fault.code, int):
+                return await wire.half(request, done or self._said(fault, entry))
+            case _ if isinstance(reached, Ready) and isinstance(fault.code, int):
                 words, reason = failing.words(fault), failing.REASONS.get(fault.code, fault.name)
-                answer = ingest.unstored(self.state, struck.ready, fault.code, words, reason)
+                answer = ingest.unstored(self.state, reached, fault.code, words, reason)
             case _:
                 answer = self._said(fault, entry)
         entry.status = answer.status
