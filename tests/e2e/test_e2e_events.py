@@ -165,4 +165,4 @@ def test_a_kill_before_what_was_told_is_remembered_neither_loses_the_end_nor_the
             wait_for("what follows", lambda: len(told("a")) == len(before) + 2)
             assert agent.stop() == 0
         assert told("a")[-2:] == [state, "clear" if state == "firing" else "firing"]
-        assert "taken up" in agent.log()
+        assert "are taken up" in agent.text()
