@@ -15,7 +15,7 @@ from agent.cli import state as states
 from agent.cli.letters import found
 from agent.cli.replay import drop, replay
 from agent.service.exits import Exit
-from agent.spool.lines import Letter, identity
+from agent.spool.lines import Letter, identity, sink_of
 
 app = typer.Typer(no_args_is_help=True, help="What was refused for good: look at it, try it again, drop it.")
 
@@ -39,11 +39,13 @@ def show_all(
     state: states.State = None, config: states.Config = None, sink: Sink = None, as_json: states.AsJson = False
 ) -> None:
     """List dead letters, the oldest first."""
-    letters = list(found(states.opened(state, config), sink))
+    directory = states.opened(state, config)
+    letters = list(found(directory, sink))
     if as_json:
         states.print_json(letters)
     elif not letters:
-        print("no dead letters")
+        others = sorted({sink_of(letter) for letter in found(directory, None)} - {sink})
+        print(_none(sink, others))
     else:
         states.print_table(
             ("id", "when", "sink", "from", "topic", "status", "reason"), [_row(letter) for letter in letters]
@@ -126,3 +128,10 @@ def _payload(letter: Letter, *, full: bool) -> str:
         text = shown.decode("utf-8", "backslashreplace")
         return text if shown == data else f"{text}\n... {len(data) - len(shown)} more bytes; --full shows them"
     return payload if isinstance(payload, str) else json.dumps(payload, ensure_ascii=False, indent=2)
+
+
+def _none(sink: str | None, others: list[str]) -> str:
+    """That there are none of this sink; whose there are, because a name is easily misspelt."""
+    if sink is None or not others:
+        return "no dead letters"
+    return f"no dead letters of {sink}; there are some of {', '.join(others)}"

@@ -25,7 +25,12 @@ State = Annotated[
 ]
 Config = Annotated[
     list[Path] | None,
-    typer.Option(help=f"A file, or a directory of *.toml; may be repeated. [default: {DEFAULT_PATH}]", readable=False),
+    typer.Option(
+        "--config",
+        "-c",
+        help=f"A file, or a directory of *.toml; may be repeated. [default: {DEFAULT_PATH}]",
+        readable=False,
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 

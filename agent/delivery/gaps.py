@@ -2,9 +2,9 @@
 Gaps: records that one sink never gets because they grew too old while they waited.
 
 What expires between two acceptances is one gap, however long it lasts and however many reads and
-batches it comes to. It is said when the sink takes something again, when the agent stops, and with
-the hourly reminder while it goes on; then the next begins. A sink that is always too slow has a gap
-before each acceptance: those within a minute are said together.
+batches it comes to. That it begins is said at once; what it comes to when the sink takes something
+again, when the agent stops, and with the hourly reminder while it goes on; then the next begins. A
+sink that is always too slow has a gap before each acceptance: those within a minute are said together.
 """
 
 from __future__ import annotations
@@ -34,12 +34,16 @@ class Gaps:
         self._from_ms = self._to_ms = 0
         self._began = 0.0
         self._is_over = False
-        self._said = float("-inf")
+        self._said = self._begin_said = float("-inf")
 
     def add(self, records: int, oldest_ms: int, newest_ms: int, now: float) -> None:
         """Records were expired; the first and the last of them were taken in then (wall clock)."""
         if not self._records:
             self._from_ms, self._to_ms, self._began, self._is_over = oldest_ms, newest_ms, now, False
+            if now - max(self._said, self._begin_said) >= REMIND:
+                # The sum comes when it is over, which may be days away: somebody may still do something.
+                self._begin_said = now
+                log.error("records begin to expire", sink=self._name, reason=self._reason)
         self._records += records
         self._from_ms, self._to_ms = min(self._from_ms, oldest_ms), max(self._to_ms, newest_ms)
 

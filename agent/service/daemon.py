@@ -106,6 +106,13 @@ async def _one_life(
                 log.info("reloaded, nothing has changed", config=config.config_hash[:12])
                 systemd.ready()
                 continue
+            if after.spool.directory != config.spool.directory:
+                log.warning(
+                    "the spool moves, what waits in the former directory stays there",
+                    former=str(config.spool.directory),
+                    directory=str(after.spool.directory),
+                    see="telemetry-agent spool status --state " + str(config.spool.directory),
+                )
             log.info("reloading", config=after.config_hash[:12], former=config.config_hash[:12])
             ended.set()
             return

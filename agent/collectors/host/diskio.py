@@ -55,6 +55,9 @@ def diskstats(raw: bytes, devices: Filter) -> dict[str, Counters]:
     return found
 
 
+SHORTEST = 0.001  # seconds; times are counted in milliseconds, and say nothing about less
+
+
 def work(before: Mapping[str, int], now: Mapping[str, int], seconds: float) -> dict[str, float]:
     """
     Time per request (ms) and share of the time busy.
@@ -62,7 +65,7 @@ def work(before: Mapping[str, int], now: Mapping[str, int], seconds: float) -> d
     Nothing where the counters were reset or have wrapped, or where the system does not count the time (macOS).
     """
     delta = {field: now[field] - before[field] for field in now.keys() & before.keys() if field != "iops_in_progress"}
-    if seconds <= 0 or min(delta.values()) < 0 or not delta.keys() >= TIMES:
+    if seconds < SHORTEST or min(delta.values()) < 0 or not delta.keys() >= TIMES:
         return {}
     fields = {"io_util": share(delta["io_time"], 1000 * seconds)}
     if requests := delta["reads"] + delta["writes"]:
