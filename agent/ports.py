@@ -99,7 +99,8 @@ class Sink(Protocol):
     A sink may have more: `selects` (what the table's `select` is unless given), `outlook(tags)` (lines
     for `check`: what it will cost at the far side), and `async verify(say)` (for `verify-delivery`: sends one
     marked thing, reads it back, and gives the evidence in a line; raises Unverified or a DeliveryError), and
-    `selection_warnings(select)` (what is doubtful about records of those sources going there, as `warnings` gives it).
+    `selection_warnings(select)` (what is doubtful about records of those sources going there, as `warnings` gives it),
+    and `collector_warnings(collectors)` (likewise about what these will give it: name -> type and collector).
     """
 
     kind: ClassVar[str]

@@ -79,7 +79,8 @@ def option(doc: str, default: Any = MISSING, *, factory: Any = MISSING, **meta: 
     `default_text` (what a default of None comes to, in words), `renamed_from` (a former key, still read
     for two minor versions), `must_exist` (a path: of a file that can be read by now), `not_shared` (a path
     of a sink: no two sinks of the kind may have the same), `in_example` (not commented out in agent.toml.example),
-    `key` (its name in TOML, where Python has that word for itself).
+    `key` (its name in TOML, where Python has that word for itself), `words` (what it asks for, "a string", where the
+    annotation is wider so that a mistake can be named).
     """
     metadata = {"doc": doc, **meta}
     if factory is not MISSING:

@@ -44,6 +44,7 @@ class Option:
     default_text: str
     sample: Any
     in_example: bool = False  # stands in the example though it has a default: without it, nothing would work
+    words: str = ""  # what it asks for, where the annotation is wider
 
     @property
     def default_words(self) -> str:
@@ -79,7 +80,16 @@ def _option(each: Field[Any], hint: Any) -> Option:
         sample = default if default not in (MISSING, None) else _sample(hint)
     words = each.metadata.get("default_text", "none" if default is None else "")
     doc = " ".join(each.metadata["doc"].split())
-    return Option(key_of(each), hint, doc, default, words, sample, each.metadata.get("in_example", False))
+    return Option(
+        key_of(each),
+        hint,
+        doc,
+        default,
+        words,
+        sample,
+        in_example=each.metadata.get("in_example", False),
+        words=each.metadata.get("words", ""),
+    )
 
 
 def _sample(hint: Any) -> Any:

@@ -59,7 +59,8 @@ def table(listed: Iterable[Option]) -> Iterator[str]:
     yield "|---|---|---|---|"
     for option in listed:
         name = f"`{option.name}`" + (f", `{option.name}_file`" if is_secret(option.hint) else "")
-        yield f"| {name} | {words(option.hint)} | {_default(option)} | {_cell(option.doc)} |"
+        kind = option.words.removeprefix("a ") or words(option.hint)
+        yield f"| {name} | {kind} | {_default(option)} | {_cell(option.doc)} |"
 
 
 def words(hint: Any) -> str:

@@ -59,6 +59,7 @@ def _lines(listed: list[Option], path: str) -> list[str]:
             ]
             continue
         default = "required" if option.is_required else f"default {option.default_words}"
-        lines += ["", f"{option.name}  ({words(option.hint).replace('`', '')}; {default})"]
+        kind = option.words.removeprefix("a ") or words(option.hint)
+        lines += ["", f"{option.name}  ({kind.replace('`', '')}; {default})"]
         lines += textwrap.wrap(option.doc, 96, initial_indent="    ", subsequent_indent="    ")
     return lines

@@ -120,6 +120,7 @@ def load(paths: Sequence[Path] = (DEFAULT_PATH,), environ: Mapping[str, str] | N
     }
     _check_delivery(sinks, spool, reading)
     _check_shared(sinks, reading)
+    _check_collectors(sinks, collectors, reading)
     rules = events.read_rules(reading)
     _check_selections(sinks, collectors, rules, agent, reading)
     if agent is not None:
@@ -274,6 +275,17 @@ def _check_shared(sinks: Mapping[str, SinkTable], reading: Reading) -> None:
                 first = taken.setdefault((table.kind, each.name, value), name)
                 if first != name:
                     reading.bad(place, f"{value} is that of sinks.{first} already: each sink needs its own")
+
+
+def _check_collectors(
+    sinks: Mapping[str, SinkTable], collectors: Mapping[str, CollectorTable], reading: Reading
+) -> None:
+    """What a sink misses in what the collectors of this configuration will give it."""
+    given = {name: (table.kind, table.plugin) for name, table in collectors.items()}
+    for name, sink in sinks.items():
+        warnings = getattr(sink.plugin, "collector_warnings", None)
+        for key, text in warnings(given) if warnings is not None else ():
+            reading.doubtful(("sinks", name, key), text)
 
 
 def _check_selections(

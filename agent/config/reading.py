@@ -88,7 +88,9 @@ class Reading:
             elif key in table:
                 values[each.name] = self.value(table[key], hint, (*place, key), each.metadata)
             elif each.default is MISSING and each.default_factory is MISSING:
-                values[each.name] = self.bad((*place, key), f"required, but missing: expected {expected(hint)}")
+                values[each.name] = self.bad(
+                    (*place, key), f"required, but missing: expected {each.metadata.get('words') or expected(hint)}"
+                )
             if isinstance(values.get(each.name), Unreadable):
                 del values[each.name]
                 if each.default is MISSING and each.default_factory is MISSING:

@@ -103,7 +103,7 @@ def embedded(directory: Path, kind: Kind | None = None) -> Iterator[Broker]:
     """Run one until left; it ends with whoever started it, kill -9 included. NoBrokerError where none starts."""
     kind = kind or available()
     if kind is None:
-        raise NoBrokerError("no embedded broker is installed: pip install 'telemetry-agent[demo]'")
+        raise NoBrokerError("no embedded broker is installed; in a checkout of the source: pip install '.[demo]'")
     directory.mkdir(parents=True, exist_ok=True)
     with (
         (directory / "broker.log").open("ab") as log,

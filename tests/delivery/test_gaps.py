@@ -27,6 +27,6 @@ def test_a_sink_that_is_always_too_slow_does_not_begin_every_minute() -> None:
         for second in range(0, 3000, 20):
             gaps.add(1, AT_MS, AT_MS, float(second))
             gaps.accepted(float(second))
-    said = [line["event"] for line in logs]
-    assert said.count("records begin to expire") == 1
-    assert sum(line["records"] for line in logs if line["event"] == "records expired") + gaps._records == 150  # noqa: SLF001
+        gaps.say(3000.0)
+    assert [line["event"] for line in logs].count("records begin to expire") == 1
+    assert sum(line["records"] for line in logs if line["event"] == "records expired") == 150

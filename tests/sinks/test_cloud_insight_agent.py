@@ -99,11 +99,13 @@ def test_five_schemas_are_five_requests_a_minute_however_often_is_sampled(tmp_pa
             await running(config(tmp_path, sandbox.url), body)
             times = [request.at for request in sandbox.requests]
             minutes = (max(times) - min(times)) / 500
-            whole = len(sandbox.stored(cw_key(0)))
+            cpu, *others = (len(sandbox.stored(cw_key(n))) for n in range(5))
+            whole = others[0]
             # What the stop cut off is one more, sent at once.
             assert whole <= minutes + 2
             assert len(sandbox.requests) <= 5 * whole
-            assert [len(sandbox.stored(cw_key(n))) for n in range(5)] == [whole] * 5
+            assert others == [whole] * 4
+            assert cpu in (whole, whole - 1)  # the first sample has no usage yet, and may be alone in its window
             assert all(request.status == 200 for request in sandbox.requests)
 
     run(main())

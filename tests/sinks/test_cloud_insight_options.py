@@ -112,6 +112,11 @@ MISTAKES = [
     (metric('{ field = "x", across = "max", type = "STRING" }'), r"metrics.mem.across: of texts"),
     (metric('{ field = "x", rollup = "rate" }', 'rollup = "0s"'), r"metrics.mem.rollup: a rate is of several ticks"),
     (HEAD + "timestamp = true" + SCHEMA.replace("mem =", "timestamp ="), r"timestamp: .*has a field of that name"),
+    (
+        PRESET + SCHEMA.replace("2897", "2896"),
+        r":12 sinks.insight.schema\[0\].cw_key: is the preset's already: each schema has a key of its own",
+    ),
+    (HEAD + SCHEMA + SCHEMA, r"schema\[1\].cw_key: is that of schema\[0\] already"),
     (HEAD + SCHEMA.replace("{ mem", "{ 'me m'"), r"schema\[0\].metrics: 'me m' cannot be"),
     (HEAD + re.sub("{.*}", "{}", SCHEMA), r"schema\[0\].metrics: expected at least one"),
 ]
@@ -139,9 +144,55 @@ def test_mistakes_are_told_with_their_place(text: str, told: str, tmp_path: Path
 
 
 def test_a_rollup_below_a_minute_is_doubtful(tmp_path: Path) -> None:
-    (warning,) = read(PRESET + 'rollup = "10s"', tmp_path).warnings
+    text = PRESET.replace('"host"\n', '"host"\ninterval = "5s"\n', 1) + 'rollup = "10s"'
+    (warning,) = read(text, tmp_path).warnings
     assert warning.where.endswith("sinks.insight.rollup")
     assert "aggregates by the minute" in warning.text
+
+
+def collectors(*tables: str) -> str:
+    """The preset's sink with these collectors, each written without its head."""
+    heads = "".join(f"[collectors.c{n}]\n{table}\n" for n, table in enumerate(tables))
+    return heads + PRESET.partition('type = "host"\n')[2]
+
+
+HOST = 'type = "host"\n'
+MQTT = 'type = "mqtt"\nurl = "mqtt://127.0.0.1"\n[[collectors.c0.subscription]]\ntopic = "a"\n'
+ALL_BUT = ["cpu", "load", "mem", "swap", "disk", "system", "processes"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (collectors(HOST), ""),
+        (collectors(HOST + 'naming = "ncloud"\ninterval = "1m"'), ""),
+        (collectors(HOST + 'interval = "30s"'), ""),
+        (collectors(HOST + 'naming = "otel"'), r'nothing in what collectors.c0 gives under naming = "otel"'),
+        (collectors(HOST, HOST + 'naming = "otel"'), r"nothing in what collectors.c1 gives"),
+        (
+            collectors(HOST + 'interval = "31s"'),
+            r"at most 30s as the interval of collectors.c0, found 31s: two samples .* rcv_bps, .* stay empty",
+        ),
+        (
+            collectors(HOST + 'interval = "2m"\nnaming = "ncloud"'),
+            r"at most 1m as .*, found 2m: there are rows missing",
+        ),
+        (collectors(HOST + 'interval = "31s"') + 'rollup = "5m"', ""),
+        (
+            collectors(HOST + f"groups = {ALL_BUT}"),
+            r"groups of collectors.c0 lack net, diskio: rcv_bps, .*write_byt_cnt, max_disk_used_rto stay empty",
+        ),
+        (collectors(HOST + f"groups = {ALL_BUT}", HOST + 'groups = ["net", "diskio"]'), ""),
+        (collectors(MQTT) + 'select = "*"', r"there is no collector of type host"),
+        (collectors(MQTT).replace('preset = "host"\ncw_key = "460438474722512896"', "") + SCHEMA, ""),
+    ],
+)
+def test_what_the_preset_will_lack_is_doubted(text: str, told: str, tmp_path: Path) -> None:
+    warnings = read(text, tmp_path).warnings
+    assert len(warnings) == bool(told), warnings
+    for warning in warnings:
+        assert warning.where.endswith("sinks.insight.preset")
+        assert re.search(told, warning.text), warning.text
 
 
 def test_secrets_are_not_shown(tmp_path: Path) -> None:

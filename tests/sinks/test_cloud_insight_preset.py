@@ -139,6 +139,23 @@ def test_both_namings_give_the_same_row() -> None:
     )
 
 
+def left(made: CloudInsight, records: list[bytes]) -> dict[str, dict[str, int]]:
+    return {kind: dict(counts) for kind, counts in content(made.encode(run_of(records))).left.items() if counts}
+
+
+def test_what_it_leaves_of_what_it_selects_is_no_news_unless_it_finds_nothing_at_all() -> None:
+    others = [
+        record(1, "host.cpu", {"usage_active": 1}, cpu="cpu0"),
+        record(1, "host.cpu", {"time_user": 1}, cpu="cpu-total"),
+        record(1, "host.fan", {"rpm": 1}),
+    ]
+    used = record(1, "host.load", {"load1": 1})
+    foreign = record(1, "mqtt.plant", {"v": 1})
+    assert left(SINK, [*others, used]) == {}
+    assert left(SINK, [*others, used, foreign]) == {"unused": {"mqtt.plant": 1}}
+    assert left(SINK, others) == {"unused": {"host.cpu": 2, "host.fan": 1}}
+
+
 def test_its_schema_is_one_that_can_be_created() -> None:
     schema = far_schema()
     assert schema.identity == ("host",)

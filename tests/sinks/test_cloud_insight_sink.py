@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from array import array
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from agent.sandbox.faults import Fault
 from agent.sandbox.ncloud import Key, Sandbox
 from agent.sandbox.ncloud.troubles import gateway, result, unconfirmed
 from agent.schema import Secret
-from agent.sinks.cloud_insight import CloudInsight
+from agent.sinks.cloud_insight import CloudInsight, notes
 from agent.sinks.cloud_insight.schema import Metric, Schema
 
 ACCESS, SECRET = "AK_TEST_17", "SK_TEST_4711"
@@ -367,6 +368,83 @@ def test_refused_rows_can_be_left_out_which_is_said_and_counted() -> None:
             told = [(line["event"], line.get("rows"), line.get("dropped")) for line in logs if "schema" in line]
             assert told == [("rows refused, and dropped", 5, None), ("rows accepted again", None, 15)]
             assert stored(sandbox, 2) == [5, 20]
+
+    run(main())
+
+
+def told_of_schemas(logs: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+    return [(each["log_level"], each["event"], each["schema"]) for each in logs if "schema" in each]
+
+
+WAITS = ("error", "schema refused, its rows wait", "Custom/P0")
+AGAIN = ("info", "schema taken again", "Custom/P0")
+
+
+@pytest.mark.parametrize("refusal", [gateway("100"), gateway("300"), result("fail", "no such key")])
+def test_a_schema_that_is_refused_while_others_are_taken_is_told_once_and_when_it_is_over(refusal: Fault) -> None:
+    async def main() -> None:
+        async with Sandbox.open([row(0), row(1)], keys=KEYS) as sandbox:
+            made = sink(sandbox.url, 2, max_rows=2)
+            sandbox.faults.add(refusal.only(dataset=cw_key(0)))
+            async with made.open() as send:
+                with capture_logs() as logs:
+                    for name in ("one", "one", "two"):
+                        with pytest.raises(Retryable):
+                            await send(parcel(made, 3, name=name))
+                    sandbox.faults.clear()
+                    for name in ("one", "two", "three"):
+                        await send(parcel(made, 3, name=name))
+            assert told_of_schemas(logs) == [WAITS, AGAIN]
+            (line,) = [each for each in logs if each["log_level"] == "error"]
+            assert (line["cw_key"], line["rows"]) == (cw_key(0), 3)
+            assert line["reason"].startswith("Custom/P0: ")
+            assert "dimensions and metrics" in line["look_at"]
+
+    run(main())
+
+
+def test_a_schema_that_stays_refused_is_told_hourly(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with Sandbox.open([row(1)], keys=KEYS) as sandbox:
+            made = sink(sandbox.url, 2)
+            async with made.open() as send:
+                with capture_logs() as logs:
+                    for hour in (notes.REMIND, 0.0, notes.REMIND):
+                        monkeypatch.setattr(notes, "REMIND", hour)
+                        with pytest.raises(Retryable):
+                            await send(parcel(made))
+            assert told_of_schemas(logs) == [WAITS, WAITS]
+
+    run(main())
+
+
+def test_of_a_schema_that_is_taken_by_half_it_is_not_said_that_it_is_taken_again() -> None:
+    async def main() -> None:
+        half = said(200, result="fail")
+        async with far_side(OK, half, OK, OK, OK, half, OK, OK, half, OK) as side:
+            made = sink(side.url, 2, max_rows=2)
+            async with made.open() as send:
+                with capture_logs() as logs:
+                    for name in ("one", "two"):
+                        with pytest.raises(Retryable):
+                            await send(parcel(made, 3, name=name))
+                    assert told_of_schemas(logs) == [WAITS]
+                    with pytest.raises(Retryable):
+                        await send(parcel(made, 3, name="two"))
+                    await send(parcel(made, 3, name="two"))
+            assert told_of_schemas(logs) == [WAITS, AGAIN]
+
+    run(main())
+
+
+def test_of_schemas_that_are_all_refused_delivery_tells() -> None:
+    async def main() -> None:
+        async with Sandbox.open([], keys=KEYS) as sandbox:
+            made = sink(sandbox.url, 2)
+            async with made.open() as send:
+                with capture_logs() as logs, pytest.raises(Retryable):
+                    await send(parcel(made))
+            assert told_of_schemas(logs) == []
 
     run(main())
 

@@ -12,7 +12,8 @@ from far_side import far_side, run, said, until
 from agent.errors import AuthExpired, Retryable, Unverified
 from agent.sandbox.ncloud import Key, Sandbox
 from agent.schema import Secret
-from agent.sinks.cloud_insight import CloudInsight, verify
+from agent.sinks.cloud_insight import CloudInsight, preset, verify
+from agent.sinks.cloud_insight.fields import fields_of
 from agent.sinks.cloud_insight.schema import Metric, Schema
 
 KEY = "460438474722512896"
@@ -43,12 +44,14 @@ def sink(url: str, **options: Any) -> CloudInsight:
     return CloudInsight(**given)
 
 
-@pytest.mark.parametrize("query_shape", ["array", "data"])
-def test_what_comes_back_is_the_evidence(query_shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("query_shape", "clock_offset"), [("array", 600), ("data", -600)])
+def test_what_comes_back_is_the_evidence(
+    query_shape: str, clock_offset: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(verify, "WAIT", 10.0)
 
     async def main() -> None:
-        async with Sandbox.open([ROW], keys=KEYS, query_shape=query_shape, clock_offset=600) as sandbox:
+        async with Sandbox.open([ROW], keys=KEYS, query_shape=query_shape, clock_offset=clock_offset) as sandbox:
             said: list[str] = []
             proof = asyncio.create_task(sink(sandbox.url).verify(said.append))
             await until(lambda: sum("query" in request.target for request in sandbox.requests) > 3)
@@ -59,7 +62,8 @@ def test_what_comes_back_is_the_evidence(query_shape: str, monkeypatch: pytest.M
             assert row.dimensions == {"device": "telemetry-agent-verify", "site": "telemetry-agent-verify"}
             assert f"count = {row.metrics['count']}" in evidence
             assert "as the MAX of" in evidence  # this schema has no AVG
-            assert "Custom/P" in said[0]
+            assert f"count = {row.metrics['count']} of device = telemetry-agent-verify in Custom/P" in said[0]
+            assert said[1].startswith("taken")
 
     run(main())
 
@@ -69,6 +73,80 @@ def test_what_does_not_come_back_is_unverified_and_says_what_was_asked() -> None
         async with Sandbox.open([ROW], keys=KEYS) as sandbox:
             with pytest.raises(Unverified, match=r"count = \d+ .* was taken, but not read back within 0 s"):
                 await sink(sandbox.url).verify(lambda line: None)
+
+    run(main())
+
+
+def untyped(rollup: Any) -> Metric:
+    return Metric(field="n", rollup=rollup)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "written"),
+    [
+        ({"count": Metric(field="n", type="LONG"), "v": Metric(field="v", type="FLOAT")}, "v"),
+        ({"count": "n", "v": untyped("rate")}, "v"),
+        ({"v": untyped("avg")}, "v"),
+        ({"state": Metric(field="s", type="STRING"), "count": Metric(field="n", type="LONG")}, "count"),
+        ({"count": "n"}, "count"),
+        ({"count": untyped("max")}, "count"),
+    ],
+)
+def test_what_is_written_is_too_small_for_any_rule(metrics: dict[str, str | Metric], written: str) -> None:
+    async def main() -> None:
+        seen = set()
+        async with far_side(said(200, result="fail")) as side:
+            for _ in range(30):
+                with pytest.raises(Retryable):
+                    await sink(side.url, metrics=metrics).verify(lambda line: None)
+        for request in side.requests:
+            (row,) = json.loads(request.body)["data"]
+            assert row.keys() == {"device", "site", written}
+            assert b"e-" not in request.body.partition(written.encode() + b'":')[2]  # an exponent
+            seen.add(row[written])
+        if written == "v":
+            assert all(0.0001 <= value < 0.001 for value in seen)
+            assert len(seen) == 30
+        else:
+            assert all(isinstance(value, int) and 1 <= value < 50 for value in seen)
+            assert len(seen) > 10
+
+    run(main())
+
+
+def test_the_presets_proof_is_no_alarm_for_the_cpu() -> None:
+    async def main() -> None:
+        said_: list[str] = []
+        fields = [field.row() for field in fields_of(preset.host(KEY))]
+        async with Sandbox.open([{"cw_key": KEY, "prodName": "Custom/H", "fields": fields}], keys=KEYS) as sandbox:
+            sandbox.settings.visible_after = 0.0
+            made = sink(sandbox.url, schema=(), preset="host", cw_key=KEY)
+            evidence = await made.verify(said_.append)
+            (row,) = sandbox.stored(KEY)
+            assert row.dropped == {}
+            assert 0 < float(row.metrics["avg_cpu_used_rto"]) < 0.001
+            assert "avg_cpu_used_rto = 0.000" in evidence
+            assert "avg_cpu_used_rto = 0.000" in said_[0]
+
+    run(main())
+
+
+@pytest.mark.parametrize(("off", "is_proof"), [(6e-11, True), (-6e-11, True), (1e-9, False), (-1e-9, False)])
+def test_a_float_of_32_bits_is_the_same_number_and_the_next_one_is_not(off: float, is_proof: bool) -> None:
+    async def main() -> None:
+        async def points(writer: asyncio.StreamWriter) -> None:
+            sent, *_, asked = (json.loads(request.body) for request in side.requests)
+            number = sent["data"][0]["v"]
+            # Two numbers that are no point, then the point.
+            await said(200, page=[1, number], data=[[asked["timeEnd"] - 60_000, number + off]])(writer)
+
+        async with far_side(said(200, result="success"), points) as side:
+            made = sink(side.url, metrics={"v": Metric(field="v", type="FLOAT")})
+            if is_proof:
+                assert "read back" in await made.verify(lambda line: None)
+            else:
+                with pytest.raises(Unverified):
+                    await made.verify(lambda line: None)
 
     run(main())
 

@@ -132,7 +132,7 @@ class Mqtt:
         if parts.scheme not in ("socks5", "socks4", "http") or not parts.hostname:
             yield "proxy", "expected socks5://, socks4:// or http:// and a host"
         if importlib.util.find_spec("socks") is None:
-            yield "proxy", "needs the package PySocks: pip install 'telemetry-agent[proxy]'"
+            yield "proxy", "needs the package PySocks: pip install PySocks"
 
     @property
     def filters(self) -> tuple[str, ...]:

@@ -44,6 +44,7 @@ class Table(NamedTuple):
 
     schema: Schema
     measures: Sequence[Measure]
+    picks: bool = False  # it takes what it needs of the records that it selects: that others are left is no news
 
 
 class Wanted(NamedTuple):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import structlog
 
 from agent.errors import DeliveryError
+from agent.units import format_duration
 
 log = structlog.get_logger()
 
@@ -23,12 +24,14 @@ _WORDS = {
 
 
 class Notes:
-    """Counts, and says so in the log."""
+    """Counts, and says so in the log. `labels`: what messages call the schema of a cw_key."""
 
-    def __init__(self) -> None:
+    def __init__(self, labels: Mapping[str, str]) -> None:
+        self._labels = labels
         self._counts: dict[str, Counter[str]] = {kind: Counter() for kind in _WORDS}
         self._said: dict[str, float] = {}
-        self._refused: dict[str, int] = {}  # schema -> rows dropped since it was last accepted
+        self._refused: dict[str, int] = {}  # cw_key -> rows dropped since it was last accepted
+        self._waiting: dict[str, float] = {}  # cw_key -> since when its rows wait, though others are taken
         self._too_large: Counter[str] = Counter()  # schema -> rows
 
     def left(self, left: Mapping[str, Mapping[str, int]], *, no_rows: bool) -> None:
@@ -52,18 +55,36 @@ class Notes:
             log.error("rows too large, and left out", schema=schema, rows=self._too_large[schema], reason=why.reason)
             self._said[f"{schema}: too large"] = time.monotonic()
 
-    def dropped(self, schema: str, rows: int, why: DeliveryError) -> None:
+    def dropped(self, cw_key: str, rows: int, why: DeliveryError) -> None:
         """Rows were refused, and the operator wants such rows to be left out."""
-        before = self._refused.get(schema)
-        self._refused[schema] = (before or 0) + rows
-        if before is None or self._is_time(schema):
-            log.error("rows refused, and dropped", schema=schema, rows=self._refused[schema], reason=why.reason)
-            self._said[schema] = time.monotonic()
+        before = self._refused.get(cw_key)
+        self._refused[cw_key] = (before or 0) + rows
+        if before is None or self._is_time(cw_key):
+            schema = self._labels[cw_key]
+            log.error("rows refused, and dropped", schema=schema, rows=self._refused[cw_key], reason=why.reason)
+            self._said[cw_key] = time.monotonic()
 
-    def accepted(self, schema: str) -> None:
-        """Rows of that schema were taken."""
-        if (dropped := self._refused.pop(schema, None)) is not None:
-            self._said.pop(schema, None)
+    def waits(self, cw_key: str, rows: int, why: DeliveryError) -> None:
+        """Rows were refused and wait, while those of other schemas are taken."""
+        fresh = cw_key not in self._waiting
+        self._waiting.setdefault(cw_key, time.monotonic())
+        if fresh or self._is_time(cw_key):
+            log.error(
+                "schema refused, its rows wait",
+                schema=self._labels[cw_key],
+                cw_key=cw_key,
+                rows=rows,
+                reason=why.reason,
+                look_at="whether the service has a schema of this cw_key, with these dimensions and metrics as fields",
+            )
+            self._said[cw_key] = time.monotonic()
+
+    def accepted(self, cw_key: str) -> None:
+        """Rows of that schema were taken, and none refused."""
+        schema = self._labels[cw_key]
+        if (since := self._waiting.pop(cw_key, None)) is not None:
+            log.info("schema taken again", schema=schema, waited=format_duration(round(time.monotonic() - since)))
+        if (dropped := self._refused.pop(cw_key, None)) is not None:
             log.info("rows accepted again", schema=schema, dropped=dropped)
 
     def _is_time(self, what: str) -> bool:

@@ -7,11 +7,13 @@ whether the collector's naming is Telegraf's or NAVER's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
+from agent.ports import Collector
 from agent.sinks.cloud_insight.feeds import Measure, Origin, Table
 from agent.sinks.cloud_insight.schema import Across, DataType, Fixed, Function, Schema
+from agent.units import format_duration
 
 HOST = "host"
 MIB = 1 << 20
@@ -27,7 +29,50 @@ def host(cw_key: str | int, name: str = "") -> Table:
     """The table of the preset, for the schema of that key."""
     dimensions: dict[str, str | Fixed] = {"host": "host"}
     schema = Schema(cw_key=cw_key, name=name or "preset host", select=("host.*",), dimensions=dimensions, metrics={})
-    return Table(schema, _MEASURES)
+    return Table(schema, _MEASURES, picks=True)
+
+
+def doubts(collectors: Mapping[str, tuple[str, Collector]], rollup: float) -> Iterator[str]:
+    """What its rows will lack, given these collectors: name -> type and collector."""
+    # Their options are read without their class: sinks know no collectors.
+    hosts: dict[str, Any] = {f"collectors.{name}": each for name, (kind, each) in collectors.items() if kind == HOST}
+    if not hosts:
+        yield "there is no collector of type host: its rows have nothing to be made of"
+        return
+    for name, each in hosts.items():
+        if each.naming == "otel":
+            yield f'it finds nothing in what {name} gives under naming = "otel": expected "telegraf" or "ncloud"'
+    read = {name: each for name, each in hosts.items() if each.naming != "otel"}
+    given = {source for each in read.values() for source in _gives(each)}
+    if read and (empty := [each for each in _MEASURES if given.isdisjoint(_sources(each))]):
+        groups = dict.fromkeys(source.removeprefix("host.") for each in empty for source in _sources(each))
+        yield f"the groups of {' and '.join(read)} lack {', '.join(groups)}: {_names(empty)} stay empty"
+    for name, each in read.items():
+        # Under NAVER's names the collector has made the rates already.
+        rates = [rate for rate in _rates() if each.naming == "telegraf" and not _gives(each).isdisjoint(_sources(rate))]
+        found, every = format_duration(each.interval), format_duration(rollup)
+        if rates and 2 * each.interval > rollup:
+            most = format_duration(rollup / 2)
+            text = f"expected at most {most} as the interval of {name}, found {found}"
+            yield f"{text}: two samples in every {every} make a rate, without which {_names(rates)} stay empty"
+        elif each.interval > rollup:
+            yield f"expected at most {every} as the interval of {name}, found {found}: there are rows missing between"
+
+
+def _gives(host: Any) -> set[str]:
+    return {f"host.{group}" for group in host.groups}
+
+
+def _sources(measure: Measure) -> set[str]:
+    return {source for origin in measure.origins for source in origin.source}
+
+
+def _rates() -> list[Measure]:
+    return [each for each in _MEASURES if any(origin.rollup == "rate" for origin in each.origins)]
+
+
+def _names(measures: list[Measure]) -> str:
+    return ", ".join(each.name for each in measures)
 
 
 def _gauge(

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from agent.record import Run
 from agent.sinks.cloud_insight.feeds import Feed, Measure, Table, feeds_of, parsed, value_at
-from agent.sinks.cloud_insight.schema import TIMESTAMP, Schema
+from agent.sinks.cloud_insight.schema import TIMESTAMP, Schema, fits
 from agent.sinks.cloud_insight.series import Series, Value, combined
 
 # A tick that was sampled right before the full minute is stored right after it, and counts to the others of its window.
@@ -48,15 +48,18 @@ class Rows:
         if rollup_ms:
             self._from = run.oldest_ms // rollup_ms * rollup_ms
             self._until = run.newest_ms // rollup_ms * rollup_ms + rollup_ms
-        self._streams: dict[bytes, tuple[str, list[Feed]]] = {}
+        self._picked = Counter[str]()  # by source: what a table that picks has left
+        self._streams: dict[bytes, tuple[str, list[Feed], Counter[str]]] = {}  # and where what is unused counts
         # By table, then by key: for each metric, the series of each stream of records.
         self._rows: list[dict[_Key, list[dict[bytes, Series]]]] = [{} for _ in tables]
         for record in run.records():
             self._add(record)
+        if not any(rows for table, rows in zip(tables, self._rows, strict=True) if table.picks):
+            self.left.unused += self._picked  # it has found nothing at all, and that is news
 
     def of(self, place: int) -> Iterator[Values]:
         """The rows of one table, in the order in which the first record of each came in."""
-        schema, measures = self._tables[place]
+        schema, measures = self._tables[place].schema, self._tables[place].measures
         for (_, dimensions), cells in self._rows[place].items():
             row: Values = dict(zip(schema.dimensions, dimensions, strict=True))
             newest = 0
@@ -80,15 +83,20 @@ class Rows:
         middle = record[start:end]
         if middle not in self._streams:
             head = parsed(b"{" + middle[1:] + b"}}")
-            self._streams[middle] = head["source"], feeds_of(self._tables, head["source"], head["tags"])
-        source, feeds = self._streams[middle]
+            source, tags = head["source"], head["tags"]
+            picked = any(
+                table.picks and fits(table.schema.select, table.schema.where, source, tags) for table in self._tables
+            )
+            unused = self._picked if picked else self.left.unused
+            self._streams[middle] = source, feeds_of(self._tables, source, tags), unused
+        source, feeds, unused = self._streams[middle]
         is_used = False
         if feeds:
             ts, fields = int(record[6:start]), parsed(record[end + 11 : -1])
             for feed in feeds:
                 is_used |= self._take(feed, middle, ts, fields)
         if not is_used:
-            self.left.unused[source] += 1
+            unused[source] += 1
 
     def _take(self, feed: Feed, stream: bytes, ts: int, fields: Values) -> bool:
         """Give a record to a table. False: it has nothing for it."""

@@ -59,7 +59,7 @@ class Metric:
 class Schema:
     """One custom schema of Cloud Insight, and the records that become its rows."""
 
-    cw_key: str | int = option("Key of the schema, in quotes.", example="460438474722512896")
+    cw_key: str | int = option("Key of the schema, in quotes.", example="460438474722512897", words="a string")
     name: str = option("Product name of the schema, for messages.", "", example="Custom/Fleet")
     select: OneOrMore = option("Sources whose records feed it (globs).", ("*",), example=["host.*"])
     where: dict[str, OneOrMore] = option(

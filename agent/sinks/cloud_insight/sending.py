@@ -62,7 +62,7 @@ class Sending:
         self._gateway = gateway
         self._labels = labels
         self._on_refused = on_refused
-        self._notes = Notes()
+        self._notes = Notes(labels)
         self._room = float("inf")  # bytes of a request, once one was too large
         self._under_way: OrderedDict[str, Progress] = OrderedDict()  # by batch
 
@@ -74,27 +74,46 @@ class Sending:
         while len(self._under_way) > REMEMBERED:
             self._under_way.popitem(last=False)
         failures: dict[str, Retryable] = {}  # by cw_key
+        taken: set[str] = set()  # cw_keys
         for n, request in enumerate(requests):
-            if request.cw_key in failures:
+            if request.cw_key in failures and self._on_refused == "retry":
                 continue
+            before = progress.taken
             try:
                 await self._request(request, progress, n)
             except Retryable as failure:
                 if not _is_of_one_schema(failure):
                     raise
+                failures.setdefault(request.cw_key, failure)
                 if self._on_refused == "drop":
-                    self._notes.dropped(self._labels[request.cw_key], len(request.rows) - progress.done[n], failure)
-                else:
-                    failures[request.cw_key] = failure
-            else:
-                self._notes.accepted(self._labels[request.cw_key])
-        if failures:
+                    self._notes.dropped(request.cw_key, len(request.rows) - progress.done[n], failure)
+            if progress.taken > before:
+                taken.add(request.cw_key)
+        for cw_key in sorted(taken - failures.keys()):
+            self._notes.accepted(cw_key)
+        if failures and self._on_refused == "retry":
+            self._say_who_waits(requests, progress, failures)
             raise _told(list(failures.values()))
         del self._under_way[parcel.id]
         progress.hear(1)
         for label, why in progress.too_large:
             self._notes.too_large(label, why)
         self._notes.left(left, no_rows=not requests)
+
+    def _say_who_waits(
+        self, requests: Sequence[Request], progress: Progress, failures: Mapping[str, Retryable]
+    ) -> None:
+        """Where other schemas are taken, those that are not; where none is, the sink is down, which delivery says."""
+        waiting = dict.fromkeys(failures, 0)
+        others = 0
+        for request, done in zip(requests, progress.done, strict=True):
+            if request.cw_key in waiting:
+                waiting[request.cw_key] += len(request.rows) - done
+            else:
+                others += done
+        if others:
+            for cw_key, rows in waiting.items():
+                self._notes.waits(cw_key, rows, failures[cw_key])
 
     async def _request(self, request: Request, progress: Progress, n: int) -> None:
         """Send what is not taken of a request, in as many pieces as it needs."""

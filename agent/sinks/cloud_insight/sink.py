@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from agent.ncloud import CLOUD_INSIGHT, GatewayOptions, gateway_problems, open_gateway
-from agent.ports import Limits, Send
+from agent.ports import Collector, Limits, Send
 from agent.record import Run
 from agent.schema import Duration, Size, option
 from agent.sinks.cloud_insight import preset as presets
@@ -48,6 +48,7 @@ class CloudInsight(GatewayOptions):
         default_text="none",
         example="460438474722512896",
         in_example=True,
+        words="a string",
     )
     rollup: Duration = option(
         "So much time becomes one row for each value of the dimensions, on the full minute; 0s: a row a tick. The "
@@ -104,8 +105,13 @@ class CloudInsight(GatewayOptions):
             problems.append(("cw_key", 'has no effect without preset = "host": a [[schema]] has its own'))
         if self.preset is not None and not self.rollup:
             problems.append(("rollup", "the preset needs one: its counters become rates between the ticks of a minute"))
+        owners = {str(self.cw_key): "the preset's"} if self.preset is not None and self.cw_key is not None else {}
         for n, schema in enumerate(self.schema):
             problems += self._odd(n, schema)
+            owner = owners.setdefault(schema.key, f"that of schema[{n}]")
+            if owner != f"that of schema[{n}]":
+                text = f"is {owner} already: each schema has a key of its own, and its rows one table"
+                problems.append((f"schema.{n}.cw_key", text))
         return problems
 
     def _odd(self, n: int, schema: Schema) -> list[tuple[str, str]]:
@@ -125,6 +131,10 @@ class CloudInsight(GatewayOptions):
         if 0 < self.rollup < 60:
             return [("rollup", "the service aggregates by the minute: more rows cost requests, and show nothing more")]
         return []
+
+    def collector_warnings(self, collectors: Mapping[str, tuple[str, Collector]]) -> list[tuple[str, str]]:
+        """What the preset will not find in what these collectors give."""
+        return [] if self.preset is None else [("preset", text) for text in presets.doubts(collectors, self.rollup)]
 
     def encode(self, run: Run) -> bytes:
         """The bodies of the requests for these records, a line each."""

@@ -1,7 +1,8 @@
 """
 Proves that rows arrive: sends one with a number nobody else sends, and asks until the service gives it back.
 
-The id dimension has a value of its own, always the same, so that proofs make one target and no more.
+Every dimension has a value of its own, always the same, so that proofs make one target and no more. The number is
+so small that no rule on the metric ("over 90") fires for that target.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -28,41 +29,62 @@ ASK_EVERY = 15.0
 AGGREGATIONS = ("AVG", "MAX", "SUM")
 
 
+class Nonce(NamedTuple):
+    """A number that tells this proof from others."""
+
+    value: float
+    text: str  # as it is sent: no exponent
+    near: float  # a value read back may be off by so much, which is less than half of what lies between two of them
+
+    @classmethod
+    def of(cls, measure: Measure) -> Nonce:
+        """One that a metric of that type can hold."""
+        if _is_float(measure):
+            # 0.0001 to 0.001. As a float of 32 bits it is off by 6e-11 at most.
+            text = f"0.000{100_000 + secrets.randbelow(900_000)}"
+            return cls(float(text), text, 4e-10)
+        # Fits every type. Few of them, but they need to differ from those of the last three minutes alone.
+        whole = 1 + secrets.randbelow(49)
+        return cls(whole, str(whole), 0.25)
+
+
 async def verified(gateway: Gateway, table: Table, say: Callable[[str], None], *, wait: float | None = None) -> str:
     """The evidence, in a line. Raises Unverified where the row does not come back, or a DeliveryError."""
     wait = WAIT if wait is None else wait
     schema, measure = table.schema, _numeric(table)
-    # A whole number fits every type; up to 2^24 also a float of 32 bits.
-    nonce = 1_000_000 + secrets.randbelow(15_000_000)
+    nonce = Nonce.of(measure)
     dimensions = dict.fromkeys(schema.dimensions, TARGET)
-    sent_ms = gateway.clock.now_ms()
-    answer = await gateway.call(
-        "POST", SEND_DATA, body(schema.key, [orjson.dumps({**dimensions, measure.name: nonce})])
-    )
+    what = f"{measure.name} = {nonce.text} of {schema.identity} = {TARGET} in {schema.label}"
+    say(f"writes one row for a target of its own: {what}")
+    row = orjson.dumps({**dimensions, measure.name: orjson.Fragment(nonce.text)})
+    answer = await gateway.call("POST", SEND_DATA, body(schema.key, [row]))
     if doubt := unconfirmed(schema.label, answer):
         raise doubt
-    what = f"{measure.name} = {nonce} of {schema.identity} = {TARGET} in {schema.label}"
-    say(f"taken: {what}; asking for it, at most {wait:.0f} s")
+    say(f"taken; asking for it, at most {wait:.0f} s")
+    # Only now may the far side's clock be known.
+    since = gateway.clock.now_ms() // 60_000 * 60_000 - 120_000
     asked = {
         "cw_key": schema.key,
         "metric": measure.name,
         "dimensions": dimensions,
         "interval": "Min1",
-        "timeStart": sent_ms // 60_000 * 60_000 - 120_000,
+        "timeStart": since,
     }
     if schema.name.startswith("Custom/"):
         asked["productName"] = schema.name
     began, trouble = time.monotonic(), "no such value"
     while True:
         for aggregation in AGGREGATIONS:
-            query = asked | {"aggregation": aggregation, "timeEnd": gateway.clock.now_ms() + 60_000}
+            until = gateway.clock.now_ms() + 60_000
+            query = asked | {"aggregation": aggregation, "timeEnd": until}
             try:
                 found = await gateway.call("POST", QUERY_DATA, orjson.dumps(query))
             except Retryable as failure:
                 trouble = failure.reason
                 break
             for at, value in _points(found.body):
-                if abs(value - nonce) < 0.5:
+                # Two numbers that are no point of that time may stand there, too: a page and a size, say.
+                if since <= at <= until and abs(value - nonce.value) < nonce.near:
                     seconds = round(time.monotonic() - began)
                     return f"{what}, read back after {seconds} s as the {aggregation} of {at}"
         left = wait - (time.monotonic() - began)
@@ -75,10 +97,18 @@ async def verified(gateway: Gateway, table: Table, say: Callable[[str], None], *
 
 
 def _numeric(table: Table) -> Measure:
-    found = next((measure for measure in table.measures if measure.type != "STRING"), None)
-    if found is None:
+    """The metric to write: where there is one, a FLOAT, which can hold the smallest number."""
+    numbers = [measure for measure in table.measures if measure.type != "STRING"]
+    if not numbers:
         raise Unverified(f"{table.schema.label} has texts alone for metrics: there is no number to ask for")
-    return found
+    return next((measure for measure in numbers if _is_float(measure)), numbers[0])
+
+
+def _is_float(measure: Measure) -> bool:
+    """Whether it is a FLOAT; without a type it is one where it gets averages or rates by its own words."""
+    if measure.type is None:
+        return all(origin.rollup in ("avg", "rate") for origin in measure.origins)
+    return measure.type == "FLOAT"
 
 
 def _points(answered: bytes) -> Iterator[tuple[int, float]]:
