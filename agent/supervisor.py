@@ -218,6 +218,7 @@ async def _guarded(run: Callable[[], Awaitable[None]], what: str) -> None:
     try:
         await run()
     except Exception:
+        # Said with its trace; neither records nor their delivery need it.
         log.exception("failed, and stays so until the next start", part=what)
 
 

@@ -34,15 +34,14 @@ class Gaps:
         self._from_ms = self._to_ms = 0
         self._began = 0.0
         self._is_over = False
-        self._said = self._begin_said = float("-inf")
+        self._said = float("-inf")
 
     def add(self, records: int, oldest_ms: int, newest_ms: int, now: float) -> None:
         """Records were expired; the first and the last of them were taken in then (wall clock)."""
         if not self._records:
             self._from_ms, self._to_ms, self._began, self._is_over = oldest_ms, newest_ms, now, False
-            if now - max(self._said, self._begin_said) >= REMIND:
+            if now - self._said >= REMIND:
                 # The sum comes when it is over, which may be days away: somebody may still do something.
-                self._begin_said = now
                 log.error("records begin to expire", sink=self._name, reason=self._reason)
         self._records += records
         self._from_ms, self._to_ms = min(self._from_ms, oldest_ms), max(self._to_ms, newest_ms)

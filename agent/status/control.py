@@ -149,6 +149,7 @@ class _Desk:
         except (EOFError, TimeoutError, ConnectionError):
             raise  # it is the client that fails
         except Exception:
+            # A bug in what was ordered is said to both sides, and costs this order alone.
             log.exception("an order failed", order=request["do"])
             return {"error": "a bug; the agent's log has it", "exit": os.EX_SOFTWARE}
         finally:

@@ -44,7 +44,7 @@ async def outlasts_the_trouble(it: Rig, segment: Segment, logs: list[dict[str, o
     part = it.health.part("sink", "lake")
     await until(lambda: part.reason.startswith("cannot read the spool"))
     assert part.state == "down"
-    await asyncio.sleep(60)
+    await asyncio.sleep(60)  # of the virtual clock: a dozen tries
     assert it.health.overdue() == []
     segment.mend()
     await until(lambda: not part.reason.startswith("cannot read the spool"))

@@ -125,7 +125,7 @@ def test_half_an_hour_of_401_costs_a_handful_of_requests_and_no_event(tmp_path: 
                 sandbox.faults.add(failing.unauthorized())
                 before = len(sandbox.ledger.requests)
                 await put(spooled, [event(f"e{n}") for n in range(20)])
-                await asyncio.sleep(1800)
+                await asyncio.sleep(1800)  # of the virtual clock
                 storm = len(sandbox.ledger.requests) - before
                 sandbox.faults.clear()
                 await until(lambda: delivery.queued() == 0, within=7200.0, step=0.5)

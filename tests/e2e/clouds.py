@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 import subprocess
 import sys
-import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
@@ -14,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from far_side import listening
 from network.tunnel import Tunnels, proxy
-from scene import DATASET, Cloud, cloud, obsrv_sink
+from scene import DATASET, Cloud, cloud, in_a_thread, obsrv_sink
 
 from agent.sandbox import ncloud, obsrv, rackspace
 from agent.sandbox.ncloud import process as ncloud_process
@@ -118,7 +115,6 @@ class Inside:
     """The three in a thread of this process, for what only their objects tell, and a proxy beside them."""
 
     lake: obsrv.Sandbox
-    lake_url: str
     insight: ncloud.Sandbox
     notes: rackspace.Sandbox
     proxy: Tunnels
@@ -133,7 +129,7 @@ class Inside:
     ) -> str:
         """The tables of all three sinks."""
         return (
-            obsrv_sink(self.lake_url, more=lake)
+            obsrv_sink(self.lake.url, more=lake)
             + insight_sink(self.insight.url, folder, rollup=rollup, more=insight, schemas=schemas)
             + notes_sink(self.notes.identity_url, folder, more=notes)
         )
@@ -149,15 +145,13 @@ async def opened(
     insight: Mapping[str, Any] | None = None,
     notes: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Inside]:
-    """The three on this loop, at that address; with `tls`, Obsrv behind a gateway that ends it, as in its charts."""
+    """The three on this loop, at that address; with `tls`, over TLS."""
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        sandbox = await enter(obsrv.Sandbox.open([Dataset(id=DATASET)], host=host, **(lake or {})))
-        port = sandbox.port if tls is None else await enter(_ending_tls(tls, host, sandbox.port))
-        name = f"[{host}]" if ":" in host else host
         yield Inside(
-            lake=sandbox,
-            lake_url=f"{'https' if tls else 'http'}://{name}:{port}",
+            lake=await enter(
+                obsrv.Sandbox.open([Dataset(id=DATASET)], host=host, **{"ssl_context": tls, **(lake or {})})
+            ),
             insight=await enter(
                 ncloud.Sandbox.open(
                     schemas or [schema()],
@@ -174,51 +168,11 @@ async def opened(
         )
 
 
-@asynccontextmanager
-async def _ending_tls(tls: ssl.SSLContext, host: str, port: int) -> AsyncIterator[int]:
-    """A gateway that speaks TLS to its clients, and plain HTTP to the port behind it."""
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-        except OSError:
-            pass  # one of the two has gone
-        finally:
-            writer.close()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        behind_reader, behind_writer = await asyncio.open_connection(host, port)
-        async with asyncio.TaskGroup() as both:
-            both.create_task(pump(reader, behind_writer))
-            both.create_task(pump(behind_reader, writer))
-
-    async with listening(serve, tls, address=host) as outside:
-        yield outside
-
-
 @contextmanager
 def clouds_inside(**options: Any) -> Iterator[Inside]:
     """What `opened` gives, in a thread of its own."""
-    started, ready = threading.Event(), list[Any]()
-
-    async def serve() -> None:
-        stop = asyncio.Event()
-        async with opened(**options) as inside:
-            ready.extend((inside, asyncio.get_running_loop(), stop))
-            started.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),), name="clouds")
-    thread.start()
-    assert started.wait(10), "the stand-ins do not start"
-    inside, loop, stop = ready
-    try:
+    with in_a_thread(opened(**options)) as inside:
         yield inside
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
 
 
 def audited(config: Path) -> None:

@@ -10,10 +10,10 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from brokers import Broker, mosquitto
 from processes import AgentProcess, get, wait_for
@@ -34,6 +34,7 @@ autosave_interval 1800
 """
 
 Cloud = sandbox_process.Process
+T = TypeVar("T")
 
 
 @contextmanager
@@ -54,22 +55,29 @@ def cloud(directory: Path, *datasets: str) -> Iterator[Cloud]:
 @contextmanager
 def cloud_inside(*datasets: Dataset) -> Iterator[Sandbox]:
     """The stand-in in a thread of this process: for tests that ask what stands in each record and request."""
+    with in_a_thread(Sandbox.open(datasets or [Dataset(id=DATASET)])) as sandbox:
+        yield sandbox
+
+
+@contextmanager
+def in_a_thread(opening: AbstractAsyncContextManager[T]) -> Iterator[T]:
+    """What it opens, on an event loop in a thread of its own for as long as the block lasts."""
     started = threading.Event()
-    opened: list[Any] = []
+    ready: list[Any] = []
 
     async def serve() -> None:
         stop = asyncio.Event()
-        async with Sandbox.open(datasets or [Dataset(id=DATASET)]) as sandbox:
-            opened.extend((sandbox, asyncio.get_running_loop(), stop))
+        async with opening as opened:
+            ready.extend((opened, asyncio.get_running_loop(), stop))
             started.set()
             await stop.wait()
 
-    thread = threading.Thread(target=asyncio.run, args=(serve(),), name="sandbox")
+    thread = threading.Thread(target=asyncio.run, args=(serve(),), name="stand-ins")
     thread.start()
-    assert started.wait(10), "the sandbox does not start"
-    sandbox, loop, stop = opened
+    assert started.wait(10), "the stand-ins do not start"
+    opened, loop, stop = ready
     try:
-        yield sandbox
+        yield opened
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join(10)

@@ -74,7 +74,7 @@ def test_after_two_days_away_all_of_500_events_arrive(
                 AGENT
                 + RULE
                 + spool(max_bytes=f"{mib}MiB", durability="none").replace("@STATE@", str(tmp_path / "state"))
-                + obsrv_sink(far.lake_url)
+                + obsrv_sink(far.lake.url)
                 + notes_sink(far.notes.identity_url, tmp_path)
             )
             began = time.time()
@@ -86,7 +86,7 @@ def test_after_two_days_away_all_of_500_events_arrive(
                 far.notes.faults.clear()
                 async with asyncio.timeout(3 * 3600):
                     while any(delivery.queued() for delivery in agent.deliveries.values()):
-                        await asyncio.sleep(1)
+                        await asyncio.sleep(1)  # of the simulated clock, until the condition holds
             taken = Counter(event.what for event in far.notes.events(TENANT))
             assert taken == {f"turn {n}: {95 if n % 2 else 20}": 1 for n in range(1, EVENTS + 1)}
             books = {name: agent.spool.cursors(name)[-1].ledger for name in ("lake", "notes")}

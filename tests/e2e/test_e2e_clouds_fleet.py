@@ -57,7 +57,7 @@ def test_a_restart_of_all_agents_together_keeps_to_the_tenants_limit_and_loses_n
                         group.create_task(live(one(config, n, jitter), end))
                     async with asyncio.timeout(10 * JITTER):
                         while len(far.notes.events()) < events:
-                            await asyncio.sleep(1)
+                            await asyncio.sleep(1)  # of the simulated clock, until the condition holds
                     took = time.time() - began
                     end.set()
                 return took

@@ -59,7 +59,7 @@ def test_all_three_are_reached_through_a_proxy_by_names_of_a_private_authority(t
             agent.start()
             wait_for("something at each cloud", lambda: arrived(far))
             assert {each.raddr.port for each in connections(agent)} <= ports(far.proxy.url)
-            there = (far.lake_url, far.insight.url, far.notes.url, far.notes.query_url, far.notes.identity_url)
+            there = (far.lake.url, far.insight.url, far.notes.url, far.notes.query_url, far.notes.identity_url)
             assert {line.rpartition(" HTTP")[0] for line in far.proxy.asked} == {
                 f"CONNECT 127.0.0.1:{port}" for port in ports(*there)
             }

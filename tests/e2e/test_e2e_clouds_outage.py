@@ -45,7 +45,7 @@ async def watched(agent: Running, seconds: float) -> Counter[str]:
     while clock() < until:
         for name, delivery in agent.deliveries.items():
             most[name] = max(most[name], delivery.queued())
-        await asyncio.sleep(5)
+        await asyncio.sleep(5)  # of the simulated clock, between two looks
     return most
 
 

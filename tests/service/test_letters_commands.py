@@ -72,6 +72,13 @@ def test_it_is_to_be_said_which_letters_are_meant(state: Path, capsys: pytest.Ca
     assert files(state) == before
 
 
+def test_a_misspelt_sink_has_no_letters_and_whose_there_are_is_said(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("dead-letters", "list", "--state", state, "--sink", "lkae") == 0
+    assert capsys.readouterr().out == "no dead letters of lkae; there are some of intake, lake\n"
+
+
 def test_a_replay_without_an_agent_wants_a_configuration_and_a_drop_does_not(
     state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -67,3 +67,18 @@ def test_a_file_that_asks_for_what_cannot_be_had_is_undone(tmp_path: Path) -> No
         size = out.stat().st_size
         wait_for("more records", lambda: out.stat().st_size > size)
         assert agent.stop() == 0
+
+
+def test_a_spool_that_moves_at_a_reload_leaves_word_of_what_stays_behind(tmp_path: Path) -> None:
+    out = tmp_path / "out.ndjson"
+    with AgentProcess(tmp_path / "agent", CONFIG.format(version="1", path=out)) as agent:
+        agent.start()
+        wait_for("records", lambda: versions(out) == {"1"})
+        text = agent.config.read_text()
+        agent.config.write_text(text.replace(str(agent.state), str(tmp_path / "elsewhere")))
+        reload(agent)
+        wait_for("the move", (tmp_path / "elsewhere" / "format").is_file)
+        said = next(line for line in agent.text().splitlines() if "the spool moves" in line)
+        assert str(agent.state) in said
+        assert str(tmp_path / "elsewhere") in said
+        assert agent.stop() == 0
