@@ -1,11 +1,13 @@
-# make demo: the main job on an embedded default.  make test: the checks and the tests.
+# make demo: the main job on an embedded default.  make test: the checks and the tests.  make bench: what it costs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
+BENCH_STAMP := $(VENV)/.stamp-bench
 SOAK ?= 1h
+ROUNDS ?= 5
 
-.PHONY: venv demo test check soak clean
+.PHONY: venv demo test check soak bench clean
 
 venv: $(STAMP)
 
@@ -30,6 +32,14 @@ test: check
 
 soak: venv
 	SOAK=$(SOAK) $(BIN)/pytest -m soak -n 0 --timeout 0
+
+# BENCH="w1 w2" measures these alone; python -m benchmarks --list says what there is.
+bench: $(BENCH_STAMP)
+	$(BIN)/python -m benchmarks --rounds $(ROUNDS) $(BENCH)
+
+$(BENCH_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
 
 clean:
 	rm -rf $(VENV)

@@ -30,14 +30,12 @@ _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]|-?\d+(?:\.\d+)?(?:[eE][-+]?
 
 
 def _guard_table() -> bytes:
-    """Digits and the plus sign to 0, E to e, opening brackets to {, all else to a blank."""
+    """Digits and the plus sign to 0, E to e, all else to a blank."""
     table = bytearray(b" " * 256)
     for byte in b"0123456789+":
         table[byte] = ord("0")
     for byte in b"eE":
         table[byte] = ord("e")
-    for byte in b"[{":
-        table[byte] = ord("{")
     return bytes(table)
 
 
@@ -46,7 +44,7 @@ _GUARD = _guard_table()
 _LONG_NUMBER = b"0" * 309
 _LONG_EXPONENT = b"0e000"
 _EXPONENT = re.compile(rb"\d[eE]\+?\d{3}")
-_first_byte = itemgetter(slice(0, 1))
+_first_byte = itemgetter(0)
 
 # So many payloads are looked at together: enough that a group costs little, few enough that its bytes
 # stay in the processor's cache and under the size from which malloc asks the kernel for fresh pages.
@@ -73,20 +71,22 @@ def _are_plain_objects(payloads: Sequence[bytes]) -> bool:
             blob.decode()
         except UnicodeDecodeError:
             return False
-    shape = blob.translate(_GUARD)
-    # Every payload opens at least one bracket, so none of them can hold more than the surplus.
-    if shape.count(b"{") - (len(payloads) - 1) > MAX_DEPTH and not all(map(_is_shallow, payloads)):
+    # Every payload opens at least one bracket, so none of them can hold more than the surplus. What is left without
+    # them is counted, because CPython's `count` of a single byte takes five times as long.
+    opened = len(blob) - len(blob.replace(b"{", b"").replace(b"[", b""))
+    if opened - (len(payloads) - 1) > MAX_DEPTH and not all(map(_is_shallow, payloads)):
         return False
+    shape = blob.translate(_GUARD)
     if _LONG_NUMBER in shape:
         return False
     # From the right, because CPython's search from the left takes twice as long for a needle like this.
     if shape.rfind(_LONG_EXPONENT) >= 0 and not all(map(_is_finite, payloads)):
         return False
-    if set(map(_first_byte, payloads)) != {b"{"}:
-        return False
     try:
+        if bytes(map(_first_byte, payloads)).strip(b"{"):
+            return False
         deque(map(_check, payloads), maxlen=0)
-    except (msgspec.DecodeError, RecursionError):
+    except (IndexError, msgspec.DecodeError, RecursionError):  # the first is an empty payload
         return False
     return True
 

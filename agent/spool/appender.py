@@ -70,7 +70,7 @@ class Appender:
         used = segments.HEADER_BYTES if active is None else active.segment.size
         count, size = 0, 0
         for draft in work:
-            if count and (used + size + draft.size > limit or 2 * (count + 1) > MOST_BUFFERS):
+            if count and (used + size + draft.size > limit or count + 1 > MOST_BUFFERS):
                 break
             count, size = count + 1, size + draft.size
         return count, size
@@ -79,21 +79,22 @@ class Appender:
         """Write frames from index `head` on with one writev and one sync; the index after them."""
         active = self._active.get(lane.name) or self._begin(lane, head)
         segment = active.segment
-        buffers: list[bytes] = []
+        frames: list[bytes] = []
         places: list[tuple[int, int]] = []
         offset, index = segment.size, head
         for draft in drafts:
             places.append((index, offset))
-            buffers += (draft.header(segment.id, group, index) + draft.columns, draft.body)
+            frames.append(b"".join((draft.header(segment.id, group, index), draft.columns, draft.body)))
             offset += draft.size
             index += draft.count
-        if os.writev(active.fd, buffers) != offset - segment.size:
+        if os.writev(active.fd, frames) != offset - segment.size:
             raise OSError(errno.ENOSPC, "short write, no space left")
         active.unsynced = True
         if self.settings.durability == "strict":
             self._sync(active)
-        for at, place in places:
+        for (at, place), frame in zip(places, frames, strict=True):
             segment.remember(at, place)
+            lane.tail.add(segment.id, place, frame)
         segment.size, segment.end = offset, index
         if lane.active is not segment:
             segment.group = group

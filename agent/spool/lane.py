@@ -26,6 +26,7 @@ from agent.spool.clock import Clock
 from agent.spool.ledger import State
 from agent.spool.reading import NotYet, Stretch, read_run
 from agent.spool.segment import Segment
+from agent.spool.tail import Tail
 
 log = structlog.get_logger()
 
@@ -53,6 +54,7 @@ class Lane:
         self.evicted = 0  # everything below was given up for room, by this process
         self.seal = False  # asks the writer to begin a new segment, so that the active one may go
         self.active: Segment | None = None  # the one the writer appends to
+        self.tail = Tail()
         self._clock = clock
         self._lock = threading.Lock()
         self._waiting: list[asyncio.Future[None]] = []
@@ -134,7 +136,9 @@ class Lane:
         limit = min(head, following)
         if place >= 0:
             try:
-                found = read_run(segments[place], at, limit, records, size, self._clock, aged_before, stretch)
+                found = read_run(
+                    segments[place], at, limit, records, size, self._clock, self.tail, aged_before, stretch
+                )
             except FileNotFoundError:
                 found = limit  # evicted this moment, or deleted behind our back
             if isinstance(found, Run):

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
-from pathlib import Path
 
 from agent.record import Run
 from agent.spool.clock import STEP_MS, Clock
 from agent.spool.frame import Header, is_whole, lengths_of
-from agent.spool.scan import Window, payload, walk
+from agent.spool.scan import File, Window, payload, walk
 from agent.spool.segment import Segment
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[int]:
-    """A descriptor to read a file with. What it has opened stays readable when the file is unlinked."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+from agent.spool.tail import Tail
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +102,7 @@ def read_run(
     records: int,
     size: int,
     clock: Clock,
+    tail: Tail,
     aged_before: int = 0,
     stretch: Stretch | None = None,
 ) -> Run | NotYet | int:
@@ -127,9 +116,9 @@ def read_run(
     bodies: list[memoryview] = []
     ages = _Ages(clock, aged_before, stretch)
     expected, left, is_full = at, size, False
-    with opened(segment.path) as fd:
+    with File(segment.path) as file:
         stop = segment.size
-        window = Window(fd, stop)
+        window = Window(file, stop, kept=partial(tail.at, segment.id))
         for offset, header in walk(window, segment.locate(at), stop, segment.id):
             segment.remember(header.base, offset)
             if header.end <= expected:

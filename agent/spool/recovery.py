@@ -19,8 +19,7 @@ from agent.spool.frame import Header, claims_of, is_whole, lengths_of, origin_of
 from agent.spool.head import Head
 from agent.spool.mark import Mark
 from agent.spool.progress import Progress
-from agent.spool.reading import opened
-from agent.spool.scan import Window, payload, walk
+from agent.spool.scan import File, Window, payload, walk
 from agent.spool.segment import Segment
 
 Trouble = Callable[[Path, str, bool], None]  # which file, what is wrong, whether it is to be set aside
@@ -148,8 +147,8 @@ def _find_end(out: FoundLane, trouble: Trouble, progress: Progress) -> None:
 
 def frames(segment: Segment, progress: Progress = _SILENT) -> Iterator[tuple[Header, memoryview | None]]:
     """Every frame of a segment with what follows its header; None where that is damaged."""
-    with opened(segment.path) as fd:
-        window = Window(fd, segment.size, tick=progress.tick)
+    with File(segment.path) as file:
+        window = Window(file, segment.size, tick=progress.tick)
         for offset, header in walk(window, segments.HEADER_BYTES, segment.size, segment.id):
             text = payload(window, offset, header)
             yield header, text if is_whole(header, text) else None

@@ -10,6 +10,8 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Self
 
 from agent.spool.frame import HEADER_BYTES, MAGIC, Header, parse
 
@@ -17,13 +19,45 @@ CHUNK = 72 * 1024  # a full frame with its columns
 SECTOR = 4096
 
 
+class File:
+    """A file to read, opened when it is first needed. What it has opened stays readable when the file is unlinked."""
+
+    __slots__ = ("_fd", "_path")
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+
+    def read(self, size: int, offset: int) -> bytes:
+        """The bytes from `offset` on, fewer at the end. Raises OSError; what cannot be read (EIO) is zeros."""
+        if self._fd < 0:
+            self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        return _read(self._fd, size, offset)
+
+
 class Window:
     """A file read piece by piece: bytes that lie in the piece at hand cost no read."""
 
-    __slots__ = ("_chunk", "_data", "_fd", "_start", "_stop", "_tick")
+    __slots__ = ("_chunk", "_data", "_file", "_kept", "_start", "_stop", "_tick")
 
-    def __init__(self, fd: int, stop: int, chunk: int = CHUNK, tick: Callable[[], None] | None = None) -> None:
-        self._fd = fd
+    def __init__(
+        self,
+        file: File,
+        stop: int,
+        *,
+        chunk: int = CHUNK,
+        kept: Callable[[int], bytes | None] | None = None,
+        tick: Callable[[], None] | None = None,
+    ) -> None:
+        self._file = file
+        self._kept = kept  # the frame that begins at an offset, where it is in memory
         self._tick = tick  # told of every piece
         self._stop = stop  # nothing at or beyond is looked at
         self._chunk = chunk
@@ -37,7 +71,10 @@ class Window:
             if self._tick is not None:
                 self._tick()
             wanted = min(max(size, self._chunk), self._stop - offset)
-            self._data = memoryview(_read(self._fd, wanted, offset) if wanted > 0 else b"")
+            kept = None if self._kept is None else self._kept(offset)
+            if kept is None:
+                kept = self._file.read(wanted, offset) if wanted > 0 else b""
+            self._data = memoryview(kept)
             self._start = offset
             place = 0
         return self._data[place : place + size]

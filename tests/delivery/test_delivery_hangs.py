@@ -55,8 +55,9 @@ async def outlasts_the_trouble(it: Rig, segment: Segment, logs: list[dict[str, o
 
 def test_new_batches_wait_while_the_spool_cannot_be_read(tmp_path: Path) -> None:
     async def main() -> None:
-        async with rig(tmp_path) as it, far_side() as far:
+        async with rig(tmp_path) as it:
             await it.put(range(10))
+        async with rig(tmp_path) as it, far_side() as far:  # what was written by another run is not in memory
             segment = Segment(tmp_path)
             segment.spoil()
             with capture_logs() as logs:
@@ -94,6 +95,7 @@ def test_a_dead_letter_waits_while_the_spool_cannot_be_read(tmp_path: Path) -> N
     async def main() -> None:
         async with rig(tmp_path) as it:
             await it.put([1])
+        async with rig(tmp_path) as it:  # what was written by another run is not in memory
             segment = Segment(tmp_path)
 
             @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -29,7 +30,7 @@ from agent.spool.frame import (
 )
 from agent.spool.gather import claim_once, drafts
 from agent.spool.recovery import records as records_of
-from agent.spool.scan import Window, payload, walk
+from agent.spool.scan import File, Window, payload, walk
 
 SEGMENT = 0x0123456789ABCDEF
 STAMP = Stamp(1_790_000_000_000, 1_790_000_000_005, 1000, 1005, b"b" * 16)
@@ -70,12 +71,13 @@ def scanned(data: bytes, chunk: int = 512) -> list[tuple[Header, list[bytes]]]:
     fd = os.memfd_create("log")
     try:
         os.write(fd, data)
-        window = Window(fd, len(data), chunk)
         out = []
-        for offset, header in walk(window, 0, len(data), SEGMENT):
-            text = payload(window, offset, header)
-            if is_whole(header, text):
-                out.append((header, records_of(header, text)))
+        with File(Path(f"/dev/fd/{fd}")) as file:
+            window = Window(file, len(data), chunk=chunk)
+            for offset, header in walk(window, 0, len(data), SEGMENT):
+                text = payload(window, offset, header)
+                if is_whole(header, text):
+                    out.append((header, records_of(header, text)))
         return out
     finally:
         os.close(fd)

@@ -73,7 +73,7 @@ class Mqtt:
         high=16 << 20,
     )
     coalesce: Duration = option(
-        "Under a steady load, wait this long between reads (MQTT 5), and up to 2.5 times as long the steadier it is: "
+        "Under a steady load, wait this long between reads (MQTT 5), and up to ten times as long the steadier it is: "
         "wake-ups are most of what a message costs. After a quiet moment nothing waits.",
         0.02,
         high=1.0,

@@ -1,7 +1,7 @@
 """
 What arrives over one session becomes emissions; what is durable becomes acknowledgements.
 
-    reader ──publish()*──flush()──▸ chunk ──emit──▸ intake, spool
+    reader ──take()*──────flush()──▸ chunk ──emit──▸ intake, spool
                                       │               │ future done: durable
     broker ◂──one write of all acks── settle ◂────────┘
 
@@ -23,12 +23,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Sequence
+from typing import cast
 
 import structlog
 
 from agent.collectors.mqtt.checksum import adler32, crc32
 from agent.collectors.mqtt.topics import Routes
-from agent.collectors.mqtt.wire import DUP, PUBACK, PUBCOMP, PUBREC, QOS, QOS1, QOS2, RETAIN, Wire
+from agent.collectors.mqtt.wire import DUP, FLAGS, PUBACK, PUBCOMP, PUBREC, QOS, QOS1, QOS2, RETAIN, Wire
 from agent.ports import Emit, Redeliveries
 from agent.record import Emission, Stream
 from agent.stats import Counter, Stats
@@ -39,6 +41,8 @@ log = structlog.get_logger()
 MAX_OUTSTANDING = 4 * 1024 * 1024
 # What one message costs in memory beside its payload: the objects around it, and its record in the spool's queue.
 OVERHEAD = 200
+# Flags of messages that need no look at each: all QoS 0, or all QoS 1, neither sent again nor retained.
+_PLAIN = ({0}, {QOS1})
 
 
 class _Chunk:
@@ -139,6 +143,30 @@ class Inbox:
         self._acked.clear()
         self._known = known
         self._caught_up = not known
+
+    def take(
+        self, topics: Sequence[str], payloads: Sequence[bytes], packets: Sequence[int], flags: Sequence[int]
+    ) -> None:
+        """Messages have come: `publish` for each of them."""
+        kinds = {each & FLAGS for each in set(flags)}
+        routes = self._routes.all(topics) if kinds in _PLAIN else []
+        streams = [route.stream for route in routes]
+        if not streams or None in streams:
+            for message in zip(topics, payloads, packets, flags, strict=True):
+                self.publish(*message)
+            return
+        self._streams += cast("list[Stream]", streams)
+        self._payloads += payloads
+        self._packets += packets
+        self._size += sum(map(len, payloads)) + OVERHEAD * len(payloads)
+        if kinds == {QOS1}:
+            self._acks += [PUBACK | packet for packet in packets]
+            self._hashes += [
+                crc32(payload, route.seed) << 32 | adler32(payload)
+                for route, payload in zip(routes, payloads, strict=True)
+            ]
+        else:
+            self._hashes += [0] * len(payloads)
 
     def publish(self, topic: str, payload: bytes, packet: int, flags: int) -> None:
         """A message has come; `flags` are the low bits of its first byte."""

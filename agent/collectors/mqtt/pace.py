@@ -5,6 +5,10 @@ Wake-ups, not parsing, are what messages cost at real rates. So under a steady l
 for a moment after each read, and the next read finds many messages. After a quiet moment nothing waits, and
 the pause shrinks where what it gathers takes up half of the broker's window. While too much of what was read
 waits for the disk, reading is held altogether, and TCP tells the broker.
+
+A broker may keep to a smaller window than it was granted, and never says so. Then every pause finds the same
+number of messages, however long it is, and the broker waits for us. A source that is very even looks the same:
+so a shorter pause is tried, and if it gathers no fewer messages, their number is the window.
 """
 
 from __future__ import annotations
@@ -14,8 +18,10 @@ from collections.abc import Callable
 
 # Under a steady load the pause grows up to this many times the configured one: the load itself shows that
 # nobody looks at single messages.
-STRETCH = 2.5
+STRETCH = 10.0
 SHORTEST = 0.001  # seconds; a pause below this is not worth its timer
+# So many pauses in a row that gather the same number of messages are looked into, and again after so many more.
+SAME, SAME_AGAIN = 4, 50
 
 
 class Pace:
@@ -28,6 +34,10 @@ class Pace:
         # With half of the window taken up by what one pause gathers, the broker never waits for us.
         self._room = window / 2
         self._pause = coalesce
+        self._gathered = 0  # messages since the last pause
+        self._last = 0  # gathered by the pause before
+        self._same = 0  # pauses before it that gathered as many
+        self._probing = False  # this pause is cut short
         self._since = loop.time()  # when reading began, again
         self._transport: asyncio.Transport | None = None
         self._limit: Callable[[int | None], None] | None = None  # under TLS
@@ -54,17 +64,36 @@ class Pace:
         if not messages:
             return
         now = self._loop.time()
+        self._gathered += messages
+        if at_once:
+            self._since = now
+            return
+        gathered, self._gathered = self._gathered, 0
         if now - self._since >= self._coalesce:
             # It took longer for data to come than a pause lasts: a pause would gather nothing.
             self._pause, self._since = self._coalesce, now
+            self._probing = False
             return
-        grown = max(self._pause, SHORTEST) * min(1.25, self._room / messages)
+        self._look_for_window(gathered)
+        grown = max(self._pause, SHORTEST) * min(1.25, self._room / gathered)
         self._pause = min(grown, self._coalesce * STRETCH)
-        if at_once or self._pause < SHORTEST:
+        if self._pause < SHORTEST:
             self._since = now
             return
         self._stop()
-        self._timer = self._loop.call_later(self._pause, self._go_on)
+        self._timer = self._loop.call_later(self._pause / 2 if self._probing else self._pause, self._go_on)
+
+    def _look_for_window(self, messages: int) -> None:
+        """Find out whether it is the broker's window that limits what one pause gathers."""
+        same, self._last = messages == self._last, messages
+        if self._probing:
+            self._probing = False
+            if same:
+                self._room = messages / 2
+            self._same = 0 if same else -SAME_AGAIN
+            return
+        self._same = self._same + 1 if same else min(self._same, 0)
+        self._probing = self._same >= SAME
 
     def hold(self) -> None:
         """Read nothing until `release`."""

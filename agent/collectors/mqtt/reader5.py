@@ -16,7 +16,9 @@ from agent.collectors.mqtt import connecting, reasons
 from agent.collectors.mqtt.pace import Pace
 from agent.collectors.mqtt.wire import MAX_PACKET, Broken, Receiver, Refused, Target, Wanted, Wire, packed
 
-BUFFER = 256 * 1024
+# As much as stays in the processor's cache with all that is made of it on the way to the writer: four times as much
+# costs a tenth more CPU a message.
+BUFFER = 64 * 1024
 CLOSING = 1.0  # seconds for a DISCONNECT to leave
 
 _QOS = (mqtt5.QoS.AT_MOST_ONCE, mqtt5.QoS.AT_LEAST_ONCE, mqtt5.QoS.EXACTLY_ONCE)
@@ -75,6 +77,10 @@ class _Protocol(asyncio.BufferedProtocol):
         self._closing: asyncio.Transport | None = None
         self._buffer = memoryview(bytearray(BUFFER))
         self._end = 0
+        self._at = 0  # what stands before has been read
+        self._messages = 0  # of this read, handed over
+        self._packets: list[mqtt5.PublishPacket] = []
+        self._flags: list[int] = []
         self._connected = False
         self._said = ""  # why we or the broker end this, where that is known
         self._taken_over = False
@@ -130,41 +136,68 @@ class _Protocol(asyncio.BufferedProtocol):
 
     def _parse(self) -> int:
         """Take every whole packet out of the buffer; how many messages there were."""
-        buffer, end, at, messages = self._buffer, self._end, 0, 0
-        read, publish, message = mqtt5.read, self._inbox.publish, mqtt5.PublishPacket
+        self._at = self._messages = 0
+        sound = self._walk()
+        self._hand_over()
+        if sound:
+            at, end = self._at, self._end
+            self._end = end - at
+            if self._end and at:
+                self._buffer[: self._end] = bytes(self._buffer[at:end])
+            elif not self._end and len(self._buffer) > BUFFER:
+                self._buffer = memoryview(bytearray(BUFFER))
+        return self._messages
+
+    def _walk(self) -> bool:
+        """Read packets from `_at` on, as far as they go; False where the connection ends with one of them."""
+        buffer, end, at = self._buffer, self._end, 0
+        read, message, connected = mqtt5.read, mqtt5.PublishPacket, self._connected
+        take, note = self._packets.append, self._flags.append
         while at < end:
             try:
                 packet, size = read(buffer[at:end])
             except IndexError:
                 # Not enough bytes: so far, or ever?
-                if not self._is_incomplete(at):
-                    return messages
-                break
+                self._at = at
+                return self._is_incomplete(at)
             except ValueError as error:
                 self._fail(_MALFORMED, f"the broker sent a malformed packet: {error}")
-                return messages
+                return False
             except BaseException as panic:
                 # The codec panics on text that is not UTF-8, and a panic is no Exception.
                 if type(panic).__module__ != "pyo3_runtime":
                     raise
                 self._fail(_MALFORMED, "the broker sent a malformed packet: text that is not UTF-8")
-                return messages
-            flags = buffer[at]
-            at += size
-            if type(packet) is message and self._connected:
+                return False
+            if type(packet) is message and connected:
                 if packet.topic_alias is not None:
                     self._fail(_TOPIC_ALIAS_INVALID, "the broker sent a topic alias, and we allow none")
-                    return messages
-                messages += 1
-                publish(packet.topic, packet.payload, packet.packet_id or 0, flags)
-            elif not self._control(packet):
-                return messages
-        self._end = end - at
-        if self._end and at:
-            self._buffer[: self._end] = bytes(buffer[at:end])
-        elif not self._end and len(self._buffer) > BUFFER:
-            self._buffer = memoryview(bytearray(BUFFER))
-        return messages
+                    return False
+                take(packet)
+                note(buffer[at])
+            else:
+                self._hand_over()  # what a control packet says is about the messages before it
+                if not self._control(packet):
+                    return False
+                connected = self._connected
+            at += size
+        self._at = at
+        return True
+
+    def _hand_over(self) -> None:
+        """The messages read so far go to the inbox, in columns: that costs half of what they would one by one."""
+        packets = self._packets
+        if not packets:
+            return
+        self._messages += len(packets)
+        self._inbox.take(
+            [packet.topic for packet in packets],
+            [packet.payload for packet in packets],
+            [packet.packet_id or 0 for packet in packets],
+            self._flags,
+        )
+        packets.clear()
+        self._flags.clear()
 
     def _is_incomplete(self, at: int) -> bool:
         """Whether the packet at that place goes on beyond what was read; makes room for it."""

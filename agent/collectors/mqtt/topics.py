@@ -137,6 +137,11 @@ class Routes:
         route = self._new[topic] = self._old.get(topic) or self._make(topic)
         return route
 
+    def all(self, topics: Sequence[str]) -> list[Route]:
+        """The route of each topic."""
+        known = list(map(self._new.get, topics))
+        return [route or self.find(topic) for route, topic in zip(known, topics, strict=True)]
+
     def _make(self, topic: str) -> Route:
         seed = crc32(topic.encode())
         for source in self._sources:

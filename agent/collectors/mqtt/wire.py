@@ -2,7 +2,7 @@
 What a connection to a broker is to the rest of the collector, whichever version of MQTT it speaks.
 
     connection ──subscribe, ping──▸ Wire ◂──acknowledge, resume, abort── Receiver
-                                     └────────publish, release, flush──▸ (the inbox)
+                                     └────take, publish, release, flush──▸ (the inbox)
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from agent.schema import Secret
 PUBACK, PUBREC, PUBCOMP = 0x40020000, 0x50020000, 0x70020000
 
 # Bits of a PUBLISH packet's first byte.
-DUP, QOS, RETAIN = 0x08, 0x06, 0x01
+FLAGS, DUP, QOS, RETAIN = 0x0F, 0x08, 0x06, 0x01
 QOS1, QOS2 = 0x02, 0x04
 
 # Whatever Maximum Packet Size says, a packet up to this size is read: it is intake that refuses what is too
@@ -130,6 +130,11 @@ class Receiver(Protocol):
 
     def begin(self, wire: Wire, *, resumed: bool) -> None:
         """A connection is open; nothing of it was read yet."""
+
+    def take(
+        self, topics: Sequence[str], payloads: Sequence[bytes], packets: Sequence[int], flags: Sequence[int]
+    ) -> None:
+        """Messages have come, in columns: as `publish` has them, packet 0 where there is none."""
 
     def publish(self, topic: str, payload: bytes, packet: int, flags: int) -> None:
         """A message has come; `flags` are the low bits of its first byte."""
