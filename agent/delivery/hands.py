@@ -1,5 +1,6 @@
 """
-What a sink has done in the threads that all sinks share: reading the spool, and what is made of it.
+What a sink has done in the threads that all sinks share: reading the spool, and what is made of it. What takes
+next to no time and touches no file is done at once.
 
 A read that fails is tried again, because the record it is for is still there: no descriptor is free
 just now (EMFILE), the disk or the memory is in trouble (EIO, ENOMEM). A read that hangs is not for
@@ -9,12 +10,15 @@ this module to end, but `longest` lets the watchdog see it.
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import TypeVar
 
 import structlog
 
+from agent.spool import NotAtHand
 from agent.stats import Part
 
 log = structlog.get_logger()
@@ -22,6 +26,8 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 READ_AGAIN = 5.0
+# CPU seconds that the loop can spare for a batch; the way to a thread and back takes a tenth of that.
+BRIEF = 0.002
 
 
 class Hands:
@@ -34,6 +40,17 @@ class Hands:
         self._began: dict[object, float] = {}  # jobs in the pool, the oldest first
         self._failing: dict[object, str] = {}  # those that wait for another try, and why
         self._before = part.state, part.reason
+        self._took = math.inf  # CPU seconds of the last job
+
+    def do_here(self, job: Callable[[], T]) -> T:
+        """
+        What `job` gives, on the event loop and at once.
+
+        Raises NotAtHand, as the job may, where the last job took long enough to hold the loop up.
+        """
+        if self._took > BRIEF:
+            raise NotAtHand(f"the last one took {self._took:.4f} s")
+        return self._timed(job)
 
     async def do(self, job: Callable[..., T], *args: object) -> T:
         """What `job` gives; an OSError is said and waited out."""
@@ -60,9 +77,16 @@ class Hands:
         loop = asyncio.get_running_loop()
         self._began[me] = loop.time()
         try:
-            return await loop.run_in_executor(self._pool, job, *args)
+            return await loop.run_in_executor(self._pool, self._timed, job, *args)
         finally:
             del self._began[me]
+
+    def _timed(self, job: Callable[..., T], *args: object) -> T:
+        began = time.thread_time()
+        try:
+            return job(*args)
+        finally:
+            self._took = time.thread_time() - began
 
     def _failed(self, me: object, reason: str) -> None:
         if not self._failing:

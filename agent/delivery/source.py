@@ -2,18 +2,20 @@
 Where a sink's records come from: its cursors in turn, past what is too old or gone.
 
 Reading and what is made of it happen in one visit to a thread: the way there and back costs more than
-the crc of a batch.
+the crc of a batch. Where nothing has to be read from the disk and the last batch was made in next to no time,
+that is more than all of it costs, and the event loop does it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from agent.delivery.form import Draft, restamp
 from agent.delivery.hands import Hands
 from agent.record import Run
-from agent.spool import Cursor, Gap, Lane, NotYet, State, Stretch
+from agent.spool import Cursor, Gap, Lane, NotAtHand, NotYet, State, Stretch
 
 EVERY_BYTE = 1 << 40  # no limit: a batch that has its name is read whole, whatever its size
 
@@ -43,7 +45,11 @@ async def fetch(
         most = records if cursor.end is None else min(records, cursor.end - at)
         if most <= 0:
             return []
-        got = await hands.do(_read, cursor.lane, at, most, size, max_age, stretch, drafting)
+        job = partial(_read, cursor.lane, at, most, size, max_age, stretch, drafting)
+        try:
+            got = hands.do_here(partial(job, at_hand=True))
+        except NotAtHand:
+            got = await hands.do(job)
         if cursor.planned_end != at:
             continue  # evicted while we read
         if not isinstance(got, Gap):
@@ -54,10 +60,18 @@ async def fetch(
 
 
 def _read(
-    lane: Lane, at: int, records: int, size: int, max_age: float, stretch: Stretch | None, drafting: Drafting
+    lane: Lane,
+    at: int,
+    records: int,
+    size: int,
+    max_age: float,
+    stretch: Stretch | None,
+    drafting: Drafting,
+    *,
+    at_hand: bool = False,
 ) -> list[Draft] | Gap | NotYet:
     aged_before = lane.now() - int(max_age * 1000)
-    got = lane.read_now(at, records, size, aged_before, stretch)
+    got = lane.read_now(at, records, size, aged_before, stretch, at_hand=at_hand)
     match got:
         case None:
             return []

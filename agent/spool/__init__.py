@@ -6,6 +6,7 @@ from agent.spool.lane import Gap, Lane
 from agent.spool.ledger import Ledger, Plan, State
 from agent.spool.part import Kind, Part
 from agent.spool.reading import NotYet, Stretch
+from agent.spool.scan import NotAtHand
 from agent.spool.settings import Reader, Settings, default_limits
 from agent.spool.spool import Spool
 
@@ -17,6 +18,7 @@ __all__ = [
     "Kind",
     "Lane",
     "Ledger",
+    "NotAtHand",
     "NotYet",
     "Part",
     "Plan",

@@ -121,13 +121,24 @@ class Lane:
 
     @overload
     def read_now(
-        self, at: int, records: int, size: int, aged_before: int, stretch: Stretch | None
+        self, at: int, records: int, size: int, aged_before: int, stretch: Stretch | None, *, at_hand: bool = False
     ) -> Run | Gap | NotYet | None: ...
 
     def read_now(
-        self, at: int, records: int, size: int, aged_before: int = 0, stretch: Stretch | None = None
+        self,
+        at: int,
+        records: int,
+        size: int,
+        aged_before: int = 0,
+        stretch: Stretch | None = None,
+        *,
+        at_hand: bool = False,
     ) -> Run | Gap | NotYet | None:
-        """The same, blocking; within `stretch`, and NotYet where that holds back what there is."""
+        """
+        The same, blocking; within `stretch`, and NotYet where that holds back what there is.
+
+        With `at_hand` it does not block, and raises NotAtHand where what is wanted is not in memory.
+        """
         head, segments = self.head, self.segments
         if at >= head:
             return None
@@ -137,7 +148,16 @@ class Lane:
         if place >= 0:
             try:
                 found = read_run(
-                    segments[place], at, limit, records, size, self._clock, self.tail, aged_before, stretch
+                    segments[place],
+                    at,
+                    limit,
+                    records,
+                    size,
+                    self._clock,
+                    self.tail,
+                    aged_before,
+                    stretch,
+                    at_hand=at_hand,
                 )
             except FileNotFoundError:
                 found = limit  # evicted this moment, or deleted behind our back

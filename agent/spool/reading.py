@@ -11,7 +11,7 @@ from itertools import accumulate
 from agent.record import Run
 from agent.spool.clock import STEP_MS, Clock
 from agent.spool.frame import Header, is_whole, lengths_of
-from agent.spool.scan import File, Window, payload, walk
+from agent.spool.scan import File, NoFile, Window, payload, walk
 from agent.spool.segment import Segment
 from agent.spool.tail import Tail
 
@@ -105,18 +105,21 @@ def read_run(
     tail: Tail,
     aged_before: int = 0,
     stretch: Stretch | None = None,
+    *,
+    at_hand: bool = False,
 ) -> Run | NotYet | int:
     """
     Records from `at` on and below `limit`; or, where `at` is lost, the index at which they go on.
 
     Every frame is checked as it is read. A run ends before damage, so the loss shows at the next read.
-    NotYet where `stretch` holds them back.
+    NotYet where `stretch` holds them back. With `at_hand` no file is touched; raises NotAtHand where it
+    would have to be.
     """
     lengths: array[int] = array("I")
     bodies: list[memoryview] = []
     ages = _Ages(clock, aged_before, stretch)
     expected, left, is_full = at, size, False
-    with File(segment.path) as file:
+    with NoFile() if at_hand else File(segment.path) as file:
         stop = segment.size
         window = Window(file, stop, kept=partial(tail.at, segment.id))
         for offset, header in walk(window, segment.locate(at), stop, segment.id):

@@ -19,6 +19,24 @@ CHUNK = 72 * 1024  # a full frame with its columns
 SECTOR = 4096
 
 
+class NotAtHand(LookupError):  # noqa: N818 it says what is the case, and nothing went wrong
+    """What is wanted is not in memory, and no file may be touched."""
+
+
+class NoFile:
+    """In the place of a file that may not be touched."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def read(self, size: int, offset: int) -> bytes:
+        """Raises NotAtHand."""
+        raise NotAtHand(f"{size} bytes at {offset}")
+
+
 class File:
     """A file to read, opened when it is first needed. What it has opened stays readable when the file is unlinked."""
 
@@ -49,7 +67,7 @@ class Window:
 
     def __init__(
         self,
-        file: File,
+        file: File | NoFile,
         stop: int,
         *,
         chunk: int = CHUNK,

@@ -63,7 +63,7 @@ class Mqtt:
         86_400.0,
     )
     receive_maximum: int = option(
-        "How many messages the broker may send before we acknowledge (MQTT 5).", 1000, low=1, high=65535
+        "How many messages the broker may send before we acknowledge (MQTT 5).", 2000, low=1, high=65535
     )
     max_packet: Size = option(
         "The broker drops messages whose packet, topic and payload together, is larger than this (MQTT 5). It tells "
