@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from array import array
 from collections import deque
 from collections.abc import Sequence
 from typing import cast
@@ -38,7 +39,8 @@ from agent.stats import Counter, Stats
 log = structlog.get_logger()
 
 # Taken and not yet durable: beyond this we stop reading until the disk has caught up.
-MAX_OUTSTANDING = 4 * 1024 * 1024
+# A larger bound buys nothing: what waits longer has left the processor's cache by the time it is written.
+MAX_OUTSTANDING = 1024 * 1024
 # What one message costs in memory beside its payload: the objects around it, and its record in the spool's queue.
 OVERHEAD = 200
 # Flags of messages that need no look at each: all QoS 0, or all QoS 1, neither sent again nor retained.
@@ -51,7 +53,7 @@ class _Chunk:
     __slots__ = ("acks", "durable", "generation", "hashes", "packets", "serial", "size")
 
     def __init__(
-        self, serial: int, generation: int, acks: list[int], packets: list[int], hashes: list[int], size: int
+        self, serial: int, generation: int, acks: list[int], packets: array[int], hashes: array[int], size: int
     ) -> None:
         self.serial = serial  # the first is 1
         self.generation = generation  # the connection it came over
@@ -217,7 +219,9 @@ class Inbox:
         if not self._acks and not self._streams:
             return
         self._emitted += 1
-        chunk = _Chunk(self._emitted, self._generation, self._acks, self._packets, self._hashes, self._size)
+        # Kept until the broker has proven that it has the acknowledgements: in a tenth of the room of lists.
+        packets, hashes = array("H", self._packets), array("Q", self._hashes)
+        chunk = _Chunk(self._emitted, self._generation, self._acks, packets, hashes, self._size)
         streams, payloads = self._streams, self._payloads
         self._acks, self._packets, self._hashes, self._size = [], [], [], 0
         self._streams, self._payloads = [], []
@@ -251,7 +255,7 @@ class Inbox:
             for packet, digest in zip(chunk.packets, chunk.hashes, strict=True):
                 if self._received.get(packet) == digest:
                     del self._received[packet]
-            chunk.acks, chunk.packets, chunk.hashes = [], [], []
+            chunk.acks, chunk.packets, chunk.hashes = [], array("H"), array("Q")
         if bug is not None and self._wire is not None:
             log.error("mqtt messages not stored", collector=self.name, reason=repr(bug))
             self._wire.abort("what was read could not be stored")
@@ -273,6 +277,7 @@ class Inbox:
             # Of a former connection: the broker sends these again over the new one, and finds them in `_known`.
             if chunk.generation == self._generation and chunk.acks:
                 acks += chunk.acks
+                chunk.acks = []
                 self._acked.append(chunk)
         if not self._queue and self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
