@@ -46,9 +46,9 @@ _LONG_EXPONENT = b"0e000"
 _EXPONENT = re.compile(rb"\d[eE]\+?\d{3}")
 _first_byte = itemgetter(0)
 
-# So many payloads are looked at together: enough that a group costs little, few enough that its bytes
-# stay in the processor's cache and under the size from which malloc asks the kernel for fresh pages.
-_GROUP = 250
+# So many payloads, and bytes of them, are looked at together: enough that a group costs little, few enough to
+# stay in the processor's cache and under the size from which malloc asks the kernel for fresh pages (128 KiB).
+_GROUP, _GROUP_BYTES = 250, 120 * 1024
 
 
 def all_plain_objects(payloads: Sequence[bytes]) -> bool:
@@ -57,13 +57,19 @@ def all_plain_objects(payloads: Sequence[bytes]) -> bool:
 
     False says only that some payload needs a closer look by `closely`.
     """
-    if len(payloads) <= _GROUP:
+    return _all_in_groups(payloads, _GROUP)
+
+
+def _all_in_groups(payloads: Sequence[bytes], size: int) -> bool:
+    if len(payloads) <= size:
         return _are_plain_objects(payloads)
-    return all(_are_plain_objects(payloads[at : at + _GROUP]) for at in range(0, len(payloads), _GROUP))
+    return all(_are_plain_objects(payloads[at : at + size]) for at in range(0, len(payloads), size))
 
 
 def _are_plain_objects(payloads: Sequence[bytes]) -> bool:
     blob = b"".join(payloads)
+    if len(blob) > _GROUP_BYTES and len(payloads) > 1:
+        return _all_in_groups(payloads, max(1, len(payloads) * _GROUP_BYTES // len(blob)))
     if b"\n" in blob or b"\r" in blob:
         return False
     if not blob.isascii():

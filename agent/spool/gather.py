@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from array import array
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, chain
+from itertools import chain
 
 from agent.spool.clock import Clock
 from agent.spool.frame import BODY_BYTES, Draft, draft
@@ -91,7 +90,9 @@ def _cut(parts: list[Part], clock: Clock) -> Iterator[Draft]:
     first = parts[0]
     records: Sequence[bytes]
     records = first.records if len(parts) == 1 else list(chain.from_iterable(part.records for part in parts))
-    lengths = array("I", map(len, records))
+    lengths = first.lengths
+    for part in parts[1:]:
+        lengths = lengths + part.lengths
     packets = hashes = None
     if any(part.packets is not None for part in parts):
         packets, hashes = array("H"), array("Q")
@@ -102,9 +103,6 @@ def _cut(parts: list[Part], clock: Clock) -> Iterator[Draft]:
     received = [part.received_ms for part in parts]
     stamp = clock.stamp(min(received), max(received))
     origin = first.origin.encode()
-    if sum(lengths) + len(lengths) <= BODY_BYTES:  # nearly always
-        yield draft(first.kind, stamp, origin, b",".join(records), lengths, packets, hashes)
-        return
     for start, stop in _pieces(lengths):
         yield draft(
             first.kind,
@@ -118,12 +116,18 @@ def _cut(parts: list[Part], clock: Clock) -> Iterator[Draft]:
 
 
 def _pieces(lengths: array[int]) -> Iterator[tuple[int, int]]:
-    ends = list(accumulate(lengths))
-    start, before = 0, 0
-    while start < len(ends):
-        # A body is its records and a comma between each two.
-        rest = range(start + 1, len(ends) + 1)
-        fitting = bisect_right(rest, BODY_BYTES + before, key=lambda stop: ends[stop - 1] + stop - start - 1)
-        stop = start + max(1, fitting)
+    """Where to cut, so that each body but that of a single record fits in BODY_BYTES."""
+    count = len(lengths)
+    usual = BODY_BYTES * count // max(1, sum(lengths) + count)  # a body is its records and a comma between each two
+    start = 0
+    while start < count:
+        stop = min(start + max(1, usual), count)
+        size = sum(lengths[start:stop]) + stop - start - 1
+        while size > BODY_BYTES and stop - start > 1:
+            stop -= 1
+            size -= lengths[stop] + 1
+        while stop < count and size + 1 + lengths[stop] <= BODY_BYTES:
+            size += 1 + lengths[stop]
+            stop += 1
         yield start, stop
-        before, start = ends[stop - 1], stop
+        start = stop

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 
@@ -26,3 +27,9 @@ class Part:
     # MQTT: the packet id of each record (0: none) and the hash of its payload, to recognise a redelivery.
     packets: Sequence[int] | None = None
     hashes: Sequence[int] | None = None
+    # Bytes of each record, of type "I": counted once, for all who ask.
+    lengths: array[int] = field(default_factory=lambda: array("I"), repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if len(self.lengths) != len(self.records):
+            object.__setattr__(self, "lengths", array("I", map(len, self.records)))

@@ -107,7 +107,7 @@ class Spool:
         for part in parts:
             if part.lane not in self._works.wanted:
                 raise KeyError(f"no lane {part.lane!r}")
-            size += sum(map(len, part.records))
+            size += sum(part.lengths)
             if part.packets is not None:
                 claiming = True
         if claiming:

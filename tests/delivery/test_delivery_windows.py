@@ -81,10 +81,10 @@ def test_a_batch_full_of_bytes_goes_too_and_is_not_read_again_and_again_meanwhil
             [cursor] = it.spool.cursors("lake")
             reads, read_now = 0, cursor.lane.read_now
 
-            def counted(*args: object) -> object:
+            def counted(*args: object, **more: object) -> object:
                 nonlocal reads
                 reads += 1
-                return read_now(*args)  # type: ignore[call-overload]
+                return read_now(*args, **more)  # type: ignore[call-overload]
 
             cursor.lane.read_now = counted  # type: ignore[method-assign, assignment]
             async with it.running(delivery):

@@ -427,7 +427,7 @@ def test_flow_control_is_always_asked_for() -> None:
             first = await link(broker, 0)
             asked, _ = mqtt5.read(memoryview(packet(0x10, first.of(wire.CONNECT)[0].body)))
             assert isinstance(asked, mqtt5.ConnectPacket)
-            assert asked.receive_max == 1000
+            assert asked.receive_max == 2000
             assert asked.max_packet_size == 272 * 1024
             assert asked.session_expiry_interval == 86_400
             assert not asked.clean_start
