@@ -4,9 +4,9 @@ One HTTP client for every sink, and what a response means for the data.
 This is the rim: whatever aiohttp, ssl or the system raise is translated here, once, into DeliveryErrors.
 """
 
-from agent.http.answer import DEFAULT_PAUSE, LONGEST_PAUSE, MAX_QUOTE, Answer, quoted, refusal
-from agent.http.client import MAX_ANSWER, Client, open_client
+from agent.http.answer import DEFAULT_PAUSE, LONGEST_PAUSE, MAX_ANSWER, MAX_QUOTE, Answer, quoted, refusal
 from agent.http.credential import Credential
+from agent.http.opening import open_client
 from agent.http.options import HttpOptions, option_problems, url_problems
 
 __all__ = [
@@ -15,7 +15,6 @@ __all__ = [
     "MAX_ANSWER",
     "MAX_QUOTE",
     "Answer",
-    "Client",
     "Credential",
     "HttpOptions",
     "open_client",

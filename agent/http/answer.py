@@ -11,6 +11,7 @@ from http import HTTPStatus
 
 from agent.errors import AuthExpired, DeliveryError, Rejected, Retryable, Throttled, TooLarge
 
+MAX_ANSWER = 64 * 1024  # a far side that says more than this is not listened to
 MAX_QUOTE = 300  # characters of an answer that an error repeats
 LONGEST_PAUSE = 3600.0  # an absurd Retry-After must not stop a sink for good
 DEFAULT_PAUSE = 5.0  # a 429 that does not say how long

@@ -19,9 +19,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from itertools import compress, count
 from typing import NamedTuple
 
 import orjson
@@ -30,9 +29,10 @@ import structlog
 from agent import payload as payloads
 from agent.errors import BadPayload
 from agent.events.rule import BOOKS
-from agent.events.watch import Event, Rules, Watch
+from agent.events.watch import Event, Watch
 from agent.intake.gathered import DEAD_LANE, Gathered, Taken
 from agent.intake.letters import dead_letter
+from agent.intake.routing import Route, Routing
 from agent.options import Selection
 from agent.ports import Emit
 from agent.record import Emission, Parsed, Stream, middle
@@ -44,16 +44,7 @@ log = structlog.get_logger()
 SAY_AGAIN = 3600.0  # seconds between two lines about bad payloads of one collector
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Route:
-    """
-    The lanes that want the records of a stream, and the rules that watch it.
-
-    Streams with the same of both share one: it is known by identity.
-    """
-
-    lanes: tuple[str, ...]
-    rules: Rules = ()
+_epochs = count()
 
 
 class _Record(NamedTuple):
@@ -89,22 +80,19 @@ class Intake:
     ) -> None:
         self._spool = spool
         self._watch = watch
-        self._selections = {selection.lane: selection for selection in selections}
+        self._routing = Routing(selections, watch)
         self._tags = dict(tags)
         self._max_record = max_record
         self._stats = stats
         # A stream met under another intake (before a reload) is routed anew.
-        self._epoch = id(self)
+        self._epoch = next(_epochs)
         # By collector: when bad payloads were last told of, how many since.
         self._said: dict[str, tuple[float, int]] = {}
         self._is_bug_said = False
-        sources = () if watch is None else watch.sources
-        self._told_in = [lane for lane, each in self._selections.items() if _may_want(each, sources)]
+        self._told_in = [] if watch is None else self._routing.may_go_to(watch.sources)
         # Events on their way to the disk: how far their lanes went before.
         self._under_way: dict[asyncio.Future[None], dict[str, int]] = {}
         self._bases: dict[str, dict[str, str]] = {}  # by collector: global tags and its own
-        self._routes: dict[tuple[tuple[str, ...], Rules], Route] = {}
-        self._rendered = lru_cache(maxsize=10_000)(self._render)
 
     def emitter(self, name: str, tags: Mapping[str, str] | None = None) -> Emit:
         """The `emit` of the collector of that name; `tags` are those of its table."""
@@ -130,14 +118,11 @@ class Intake:
         streams = set(emission.streams)
         for stream in streams:
             if stream.epoch != self._epoch:
-                stream.middle, stream.route = self._render(stream, emission.origin, ())
+                tags = {**self._bases.get(emission.origin, self._tags), **stream.tags}
+                stream.middle, stream.route = self._render(stream, tags)
                 stream.epoch = self._epoch
         routes: set[Route] = {stream.route for stream in streams}
-        if (
-            len({route.lanes for route in routes}) == 1
-            and all(stream.parse is None for stream in streams)
-            and payloads.all_plain_objects(emission.payloads)
-        ):
+        if all(stream.parse is None for stream in streams) and payloads.all_plain_objects(emission.payloads):
             prefix = b'{"ts":%d' % emission.received_ms
             join = b"".join
             records = [
@@ -145,27 +130,31 @@ class Intake:
                 for stream, payload in zip(emission.streams, emission.payloads, strict=True)
             ]
             if max(map(len, records)) <= self._max_record:
-                taken = self._plain(emission, next(iter(routes)).lanes, records)
+                taken = self._plain(emission, routes, records)
                 if any(route.rules for route in routes):
                     self._watch_plain(emission, {stream for stream in streams if stream.route.rules}, taken)
                 return taken
         return self._carefully(emission)
 
-    def _plain(self, emission: Emission, lanes: tuple[str, ...], records: list[bytes]) -> Taken:
-        if not lanes:
-            return Taken([], {"unselected": len(records)}, 0)
-        parts = [
-            Part(
-                lane,
-                emission.origin,
-                records,
-                emission.received_ms,
-                packets=emission.packets,
-                hashes=emission.hashes,
+    def _plain(self, emission: Emission, routes: set[Route], records: list[bytes]) -> Taken:
+        """Put whole columns where all routes lead, and for a lane that wants some of them a choice of each."""
+        taken = Taken([], {}, len(records))
+        for lane in dict.fromkeys(lane for route in routes for lane in route.lanes):
+            chosen, packets, hashes = records, emission.packets, emission.hashes
+            wanting = {route for route in routes if lane in route.lanes}
+            if len(wanting) < len(routes):
+                choice = [stream.route in wanting for stream in emission.streams]
+                chosen = list(compress(records, choice))
+                packets = None if packets is None else list(compress(packets, choice))
+                hashes = None if hashes is None else list(compress(hashes, choice))
+            taken.parts.append(
+                Part(lane, emission.origin, chosen, emission.received_ms, packets=packets, hashes=hashes)
             )
-            for lane in lanes
-        ]
-        return Taken(parts, {}, len(records))
+        if not all(route.lanes for route in routes):
+            unselected = sum(not stream.route.lanes for stream in emission.streams)
+            taken.refused["unselected"] = unselected
+            taken.stored -= unselected
+        return taken
 
     def _watch_plain(self, emission: Emission, watched: set[Stream], taken: Taken) -> None:
         """Show what is watched to its rules. The events come after the records."""
@@ -199,7 +188,7 @@ class Intake:
     ) -> None:
         """Put an event where it goes. It carries the packet id of its record: see the top."""
         record = b'{"ts":%d%b%b}' % (event.ts_ms, middle(event.source, event.tags), orjson.dumps(event.fields))
-        lanes, refused = self._lanes(event.source, event.tags), taken.events_refused
+        lanes, refused = self._routing.lanes(event.source, event.tags), taken.events_refused
         taken.events.append(event)
         if len(record) > self._max_record:
             refused["bad"] = refused.get("bad", 0) + 1
@@ -232,7 +221,7 @@ class Intake:
                 refused["bad"] = refused.get("bad", 0) + 1
                 gathered.add(DEAD_LANE, dead_letter(emission, stream, payload, f"bug: {bug!r}"), packet, digest)
                 continue
-            taken.stored += len(rendered)
+            taken.stored += sum(bool(record.route.lanes) for record in rendered)
             if not rendered or not any(record.route.lanes for record in rendered):
                 refused["unselected"] = refused.get("unselected", 0) + bool(rendered)
             for record in rendered:
@@ -253,7 +242,10 @@ class Intake:
         for fields, ts_ms, tags in parsed:
             between, route = stream.middle, stream.route
             if tags:
-                between, route = self._rendered(stream, emission.origin, tuple(sorted(tags.items())))
+                # In one order, by which rules know them again.
+                extra = dict(sorted(tags.items())) if len(tags) > 1 else tags
+                base = self._bases.get(emission.origin, self._tags)
+                between, route = self._render(stream, {**base, **stream.tags, **extra})
             at = emission.received_ms if ts_ms is None else ts_ms
             record = b'{"ts":%d%b%b}' % (at, between, fields)
             if len(record) > self._max_record:
@@ -261,16 +253,9 @@ class Intake:
             out.append(_Record(record, route, between, fields, at))
         return out
 
-    def _render(self, stream: Stream, origin: str, extra: tuple[tuple[str, str], ...]) -> tuple[bytes, Route]:
-        """What stands between time and fields, and the lanes that want it. `extra` are tags out of a payload."""
-        base = self._bases.get(origin, self._tags)
-        tags = {**base, **stream.tags, **dict(extra)}
-        lanes = tuple(lane for lane in self._lanes(stream.source, tags) if lane != stream.never)
-        rules = () if self._watch is None else self._watch.of(stream.source, tags)
-        return middle(stream.source, tags), self._routes.setdefault((lanes, rules), Route(lanes, rules))
-
-    def _lanes(self, source: str, tags: Mapping[str, str]) -> tuple[str, ...]:
-        return tuple(lane for lane, selection in self._selections.items() if selection.matches(source, tags))
+    def _render(self, stream: Stream, tags: dict[str, str]) -> tuple[bytes, Route]:
+        """What stands between time and fields where a record has those tags, and the lanes that want it."""
+        return middle(stream.source, tags), self._routing.route(stream.source, tags, stream.never)
 
     def heads(self) -> dict[str, int]:
         """How far the lanes of events go, as of what is remembered of rules: no event below is missing in that."""
@@ -324,9 +309,3 @@ class Intake:
             log.warning("payloads refused, kept as dead letters", collector=name, count=unsaid, see="dead-letters list")
             since, unsaid = now, 0
         self._said[name] = (since, unsaid)
-
-
-def _may_want(selection: Selection, sources: Iterable[str]) -> bool:
-    """Whether records of one of the sources may go there; with which tags is not known."""
-    whatever = Selection(select=selection.select, exclude=selection.exclude)
-    return any(whatever.matches(source, {}) for source in sources)

@@ -10,14 +10,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from agent.far_clock import FarClock
-from agent.http import Answer, Client, open_client
+from agent.http import Answer, open_client
 from agent.ncloud.answers import meaning, said
 from agent.ncloud.keys import Keys, Pair
 from agent.ncloud.options import GatewayOptions
 from agent.ncloud.signature import signature
 from agent.ncloud.zones import Zone
+
+if TYPE_CHECKING:
+    from agent.http.client import Client
 
 SAME_MOMENT = 1000  # ms; a clock that was set back by more is followed
 NO_RIGHT = "210"  # told only to whoever was recognised, so by a right clock

@@ -56,6 +56,7 @@ class Cursor:
     inherited_dead: int = 0  # dead letters booked by cursors of this sink that were closed
     absorbed: tuple[str, int] | None = None  # lane and start of the last cursor closed into this one
     on_evict: Callable[[int], None] | None = None
+    changed: Callable[[], None] = lambda: None  # told of each change; the janitor's
     saved: int = 0  # the position as it is on disk
     _dirty: bool = True
     _next: asyncio.Future[bool] | None = None
@@ -80,7 +81,7 @@ class Cursor:
             raise ValueError("no room for another plan")
         made = Plan(segment, first, count, crc, State.PLANNED)
         self.plans.append(made)
-        self._dirty = True
+        self.touch()
         return made
 
     def book(self, count: int, state: State) -> None:
@@ -101,7 +102,7 @@ class Cursor:
         if self.room < len(made) - 1:
             raise ValueError("no room for the children")
         self.plans[place : place + 1] = made
-        self._dirty = True
+        self.touch()
         return made
 
     def settle(self, plan: Plan, state: State) -> bool:
@@ -137,6 +138,7 @@ class Cursor:
     def touch(self) -> None:
         """It has changed: the next save writes it, or the timer does."""
         self._dirty = True
+        self.changed()
 
     @property
     def dirty(self) -> bool:
@@ -186,7 +188,7 @@ class Cursor:
         self._saving = None
 
     def _fold(self) -> None:
-        self._dirty = True
+        self.touch()
         plans = self.plans
         done = 0
         for plan in plans:

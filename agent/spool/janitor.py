@@ -1,9 +1,10 @@
 """
 Keeps the spool within its limits and its marks up to date.
 
-Once a second: cursors and head marks that changed are written, segments that every sink is done with
-are deleted. At once, when the writer says that a limit is passed: the oldest segment of the lane with
-the largest backlog is given up, booked in every cursor that lags before it is deleted.
+A second after something changed: cursors and head marks are written, segments that every sink is done
+with are deleted. At once, when the writer says that a limit is passed: the oldest segment of the lane with
+the largest backlog is given up, booked in every cursor that lags before it is deleted. Where nothing
+changes, it looks around once a minute.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -31,6 +33,7 @@ from agent.stats import Stats
 log = structlog.get_logger()
 
 TICK_SECONDS = 1.0
+_QUIET_SECONDS = 60.0  # what nobody tells of (a clock that was set, say) is seen this soon
 _SAY_AGAIN_SECONDS = 60.0
 
 
@@ -53,6 +56,7 @@ class Janitor:
     claims: Callable[[], tuple[int, int, Mapping[str, int]]]  # last commit, claims_from, acked
     # Lanes that are emptied in a way of their own before a segment of theirs is evicted.
     empty: Mapping[str, Callable[[int], Awaitable[None]]]
+    _stirred: asyncio.Event = field(default_factory=asyncio.Event)
     _urgent: asyncio.Event = field(default_factory=asyncio.Event)
     _disk_low: bool = False
     _blocked: bool = False  # a sink with on_full = "block" is what keeps us
@@ -62,14 +66,24 @@ class Janitor:
     _evicted: dict[str, int] = field(default_factory=dict)
     _said: dict[str, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for cursor in self._all():
+            cursor.changed = self.stir
+        self.stir()
+
+    def stir(self) -> None:
+        """Something has changed: there is to be a tick."""
+        self._stirred.set()
+
     def crowded(self, disk: bool) -> None:
         """A limit is passed (`disk`: it is the free disk)."""
         self._disk_low = self._disk_low or disk
-        self._urgent.set()
+        self.wake()
 
     def wake(self) -> None:
         """Look at once."""
         self._urgent.set()
+        self.stir()
 
     def hindrance(self) -> str | None:
         """Why there is no room, asked by the writer's thread; None: for a sink that blocks, which is said already."""
@@ -79,19 +93,25 @@ class Janitor:
     async def run(self) -> None:
         """Work until cancelled."""
         while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_QUIET_SECONDS):
+                    await self._stirred.wait()
             try:
                 async with asyncio.timeout(TICK_SECONDS):
                     await self._urgent.wait()
             except TimeoutError:
+                self._stirred.clear()
                 await self._tick()
             self._urgent.clear()
             try:
-                await self._make_room()
+                if not await self._make_room():
+                    self.stir()
             except OSError as error:
                 # Tried again at the next tick; the writer closes intake where that goes on while it needs the room.
                 if str(error) != self._trouble:
                     log.error("spool cannot make room", reason=str(error))
                 self._trouble = str(error)
+                self.stir()
                 await asyncio.sleep(TICK_SECONDS)
             else:
                 if self._trouble is not None:
@@ -99,14 +119,17 @@ class Janitor:
                 self._trouble = None
 
     async def _tick(self) -> None:
-        for cursor in self._all():
-            if cursor.dirty:
-                # Not awaited: where one file cannot be written, the others still are.
-                cursor.begin_save()
+        saves = [cursor.begin_save() for cursor in self._all() if cursor.dirty]
+        if saves:
+            # For the head marks, which say what is saved. Where one file cannot be written, the others still are.
+            await asyncio.wait(saves, timeout=TICK_SECONDS)
+        if any(cursor.saving for cursor in self._all()):
+            self.stir()
         try:
             await self.keeper.sync()
         except OSError as error:
             log.error("cursors may fall back in a power cut", reason=str(error))
+            self.stir()
         await self._abandon_retired()
         await self.write_heads()
         self._say_evicted()
@@ -148,6 +171,8 @@ class Janitor:
         written = await self.keeper.attempt(self.heads[name], replace(head, wall_ms=self.clock.note()).encoded())
         if written:
             self._written[name] = head
+        else:
+            self.stir()
         return written
 
     async def remove(self, cursor: Cursor) -> None:
@@ -199,28 +224,32 @@ class Janitor:
             log.error("records of a removed sink are abandoned", sink=cursor.sink, records=count)
             if await cursor.begin_save():
                 await self.remove(cursor)
+        if self.retired.cursors:
+            self.stir()  # their time comes without a change
 
-    async def _make_room(self) -> None:
+    async def _make_room(self) -> bool:
+        """Whether there is room by now."""
         await self._delete_settled()
         while await self._over():
             lane = max(self.lanes.values(), key=lambda one: one.bytes)
             if not lane.segments:
-                return
+                return False
             oldest = lane.segments[0]
             end = lane.end_of(oldest)
             holders = [cursor.sink for cursor in self.cursors.get(lane.name, []) if _holds(cursor, end)]
             if holders:
                 self._block(f"full, and waits for {', '.join(holders)} (on_full = block) to take the oldest records")
-                return
+                return False
             if lane.active is oldest:
                 lane.seal = True
                 self.kick()
-                return  # the writer's `sealed` brings us back
+                return False  # the writer's `sealed` brings us back
             await self._evict(lane, end)
             if not await self._delete_settled():
-                return
+                return False
         self._disk_low = False
         self._block(None)
+        return True
 
     def _block(self, reason: str | None) -> None:
         self._blocked = reason is not None
@@ -260,6 +289,8 @@ class Janitor:
                 self._said[sink] = now
                 del self._evicted[sink]
                 log.error("the spool is full, the oldest records are given up", sink=sink, records=count)
+        if self._evicted:
+            self.stir()
 
     async def _delete_settled(self) -> bool:
         """Delete the segments that every cursor is past; whether there were any."""

@@ -165,6 +165,7 @@ class Spool:
         """Whatever `origin` had stored by then is acknowledged for good."""
         if isinstance(checkpoint, int):
             self._works.claims.confirm(origin, checkpoint)
+            self._works.janitor.stir()
 
     # What delivery uses.
 
@@ -209,6 +210,7 @@ class Spool:
             self._commits.add()
         for name, head in heads.items():
             self.lanes[name].publish(head)
+        self._works.janitor.stir()
         for job in jobs:
             self._pending -= job.size
             self._waiting.discard(job.done)

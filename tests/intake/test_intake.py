@@ -132,6 +132,56 @@ def test_a_record_goes_to_every_lane_that_wants_it_and_to_no_other(tmp_path):
     asyncio.run(main())
 
 
+def test_a_lane_that_wants_some_of_a_group_gets_their_packet_ids_and_what_no_lane_wants_is_counted(tmp_path):
+    ovens, alarms = Selection(where={"kind": ("oven",)}), Selection(where={"topic": ("*/alarm",)})
+
+    async def main():
+        async with intake_over(tmp_path, [ovens, alarms]) as (intake, spool, stats):
+            tags = [{"kind": "oven", "topic": "a/alarm"}, {"kind": "oven"}, {"kind": "press"}, {"topic": "b/alarm"}]
+            columns = {"packets": [1, 2, 3, 4], "hashes": [11, 22, 33, 44]}
+            group = emission(
+                [Stream("mqtt.plant", each) for each in tags], [b'{"n":%d}' % n for n in range(4)], **columns
+            )
+            parts = {part.lane: (list(part.packets), list(part.hashes)) for part in intake.take(group).parts}
+            await intake.emitter("plant")(group)
+            found = {lane: [record["fields"]["n"] for record in await stored(spool, lane)] for lane in spool.lanes}
+        assert parts == {ovens.lane: ([1, 2], [11, 22]), alarms.lane: ([1, 4], [11, 44])}
+        assert (found[ovens.lane], found[alarms.lane]) == ([0, 1], [0, 3])
+        assert count(stats, "agent_intake_refused_total", reason="unselected") == 1
+        assert count(stats, "agent_intake_committed_total") == 3
+        assert count(stats, "agent_intake_records_total") == 3
+
+    asyncio.run(main())
+
+
+def test_records_that_no_lane_wants_are_not_booked_as_stored_whichever_way_they_are_taken(tmp_path):
+    async def main():
+        async with intake_over(tmp_path, [Selection(where={"kind": ("oven",)})]) as (intake, _, stats):
+            oven, press = Stream("mqtt.plant", {"kind": "oven"}), Stream("mqtt.plant", {"kind": "press"})
+            await intake.emitter("plant")(emission([oven, press, press], [b"[{},{}]", b"[{},{}]", b"7"]))
+        assert count(stats, "agent_intake_records_total") == 2
+        assert count(stats, "agent_intake_refused_total", reason="unselected") == 2
+
+    asyncio.run(main())
+
+
+def test_a_stream_is_routed_anew_by_each_intake_wherever_that_lies_in_memory(tmp_path):
+    stream = Stream("mqtt.plant")
+
+    async def main():
+        lanes = []
+        async with intake_over(tmp_path) as (_, spool, stats):
+            for site in ("a", "b") * 20:  # each goes before the next comes, so that their addresses are the same
+                intake = Intake(spool, [EVERYTHING], {"site": site}, max_record=1000, stats=stats)
+                intake.take(emission([stream], [b"{}"]))
+                assert b'"site":"%b"' % site.encode() in stream.middle
+                lanes.append(stream.route.lanes)
+                del intake
+        assert set(lanes) == {("all",)}
+
+    asyncio.run(main())
+
+
 def test_what_nobody_selects_is_counted_and_acknowledged(tmp_path):
     async def main():
         async with intake_over(tmp_path, [Selection(select=("host.*",))]) as (intake, _, stats):

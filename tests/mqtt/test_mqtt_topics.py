@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.collectors.mqtt.topics import Routes, Source, parse_filter
+from agent.record import middle
 
 
 def matches(pattern: list[str], topic: list[str]) -> bool:
@@ -90,9 +93,9 @@ def test_bad_filters_are_refused_with_a_reason(bad: str) -> None:
         parse_filter(bad)
 
 
-def routes(limit: int = 16_384) -> Routes:
+def routes(room: int = 1 << 20) -> Routes:
     sources = [Source(parse_filter("a/{x}"), False, None), Source(parse_filter("a/#"), True, None)]
-    return Routes("mqtt.plant", {"site": "here", "x": "default"}, sources, topic_tag=True, limit=limit)
+    return Routes("mqtt.plant", {"site": "here", "x": "default"}, sources, topic_tag=True, room=room)
 
 
 def test_topic_tags_win_over_the_collectors_and_the_first_filter_over_the_later() -> None:
@@ -108,11 +111,50 @@ def test_topic_tags_win_over_the_collectors_and_the_first_filter_over_the_later(
     assert made.find("a/b").stream is first  # made once
 
 
+def test_an_empty_level_gives_no_tag_and_the_others_theirs() -> None:
+    asked = parse_filter("{a}/{b}/{c#}")
+    assert asked.tags("x//z") == {"a": "x", "c": "z"}
+    assert asked.tags("x/y") == {"a": "x", "b": "y"}
+
+
+def test_topics_that_come_together_get_the_routes_that_they_get_alone() -> None:
+    made, alone = routes(), routes()
+    topics = ["a/b", "a/b/c", "elsewhere", "a/b"]
+    first = made.all(topics)
+    assert first[0] is first[3]
+    assert made.all(topics) == first  # made once
+    for topic, route in zip(topics, first, strict=True):
+        other = alone.find(topic)
+        assert (route.retained, route.seed) == (other.retained, other.seed)
+        assert (route.stream and route.stream.tags) == (other.stream and other.stream.tags)
+
+
 def test_a_hundred_thousand_topics_do_not_fill_the_memory() -> None:
-    made = routes(limit=1000)
+    made = routes(room=1 << 20)
     often = made.find("a/often").stream
     for number in range(100_000):
         made.find(f"a/{number}")
         if number % 300 == 0:
             assert made.find("a/often").stream is often  # what is seen again and again stays
-    assert len(made) <= 1000
+    assert 500 < len(made) <= 2000
+
+
+@pytest.mark.parametrize("level", ["{}", "{}" + "x" * 100, "{}" + "ü" * 10_000, "\N{ROCKET}" * 5_000 + "{}"])
+def test_what_is_kept_of_topics_takes_the_room_there_is_however_long_they_are(level: str) -> None:
+    made = Routes("mqtt.plant", {}, [Source(parse_filter("a/{x}/state"), True, None)], topic_tag=True, room=1 << 20)
+
+    def meet(numbers: range) -> None:
+        for number in numbers:
+            stream = made.find(f"a/{level.format(number)}/state").stream
+            assert stream is not None
+            stream.middle = middle(stream.source, stream.tags)  # as intake does, with some tags of its own
+
+    meet(range(3))
+    tracemalloc.start()
+    try:
+        meet(range(3, 5_000))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # Text that is not ASCII takes more in UTF-8 than it does in Python.
+    assert 1 << 18 < kept < (5 << 18) * (1 if level.isascii() else 2)

@@ -16,6 +16,7 @@ from agent.collectors.mqtt.options import Subscription
 from agent.collectors.mqtt.topics import Filter, parse_filter
 from agent.options import secret_in_the_clear
 from agent.ports import Context, Emit
+from agent.record import Emission
 from agent.schema import Duration, Secret, Size, option
 from agent.timing import Backoff
 
@@ -176,15 +177,20 @@ class Mqtt:
             group = kind == "shared"
             sources = [Source(parsed, each.retained, parser(each, bad_time.add)) for each, parsed in members]
             # The packet ids of a second session are not those of the first: the spool keeps the first one's only.
+
+            def heard(emission: Emission) -> asyncio.Future[None]:
+                made.stir()
+                return emit(emission)
+
             inbox = Inbox(
                 context.name,
-                emit,
+                heard,
                 Routes(f"mqtt.{context.name}", self.tags, sources, topic_tag=self.topic_tag),
                 context.stats,
                 None if group else context.redeliveries,
                 expect=expiry > 0 and not group,
             )
-            return Connection(
+            made = Connection(
                 context.name,
                 connect=connect,
                 target=Target(
@@ -212,6 +218,7 @@ class Mqtt:
                 backoff=Backoff(),
                 silent_take_overs=self.protocol == "3.1.1",
             )
+            return made
 
         plain = [(each, parsed) for each, parsed in self._parsed() if not parsed.group]
         group = [(each, parsed) for each, parsed in self._parsed() if parsed.group]

@@ -23,6 +23,7 @@ from agent.timing import Backoff
 log = structlog.get_logger()
 
 TICK = 2.0  # seconds between looks at the connection, and between pings while acknowledgements are unconfirmed
+QUIET = 30.0  # between looks while nothing comes and nothing is waited for, unless a ping is due before
 STABLE = 30.0  # a connection that lasted this long starts the backoff afresh
 RETRY_REFUSED = 60.0  # a refused subscription is asked for again; permissions change
 TAKE_OVERS, WITHIN = 3, 60.0
@@ -58,7 +59,9 @@ class Connection:
         self._rng = rng
         self._backoff = backoff
         self._log = log.bind(collector=name, broker=f"{target.host}:{target.port}")
-        self._clock = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
+        self._clock = self._loop.time
+        self._stirred: asyncio.Future[None] = self._loop.create_future()
         self._ends: deque[float] = deque(maxlen=TAKE_OVERS)
         self._said_take_over = float("-inf")
         self._down_since: float | None = None
@@ -67,6 +70,11 @@ class Connection:
         self._refusals_said: set[str] = set()
         # 3.1.1 has no word for a take-over: the connection ends, and so soon after it began.
         self._silent_take_overs = silent_take_overs
+
+    def stir(self) -> None:
+        """Messages have come, so there will be acknowledgements to confirm."""
+        if not self._stirred.done():
+            self._stirred.set_result(None)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -111,7 +119,13 @@ class Connection:
             self._standing.up()
         while True:
             waits: list[asyncio.Future[Any]] = [wire.closed] if answer is None else [wire.closed, answer]
-            await asyncio.wait(waits, timeout=tick, return_when=asyncio.FIRST_COMPLETED)
+            pause = tick
+            if answer is None and not waiting and not self._inbox.unconfirmed and not self._inbox.outstanding:
+                pause = max(tick, min(QUIET, min(pinged + wire.keepalive / 2, retry_at) - self._clock()))
+                self._stirred = self._loop.create_future()
+                waits.append(self._stirred)
+            self._standing.beat(pause + 4 * tick + 10)
+            await asyncio.wait(waits, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
             now = self._clock()
             if wire.closed.done():
                 raise wire.closed.result()
@@ -138,7 +152,6 @@ class Connection:
                     if not waiting:  # else the answer to the former ping could be taken for that to this one
                         self._inbox.pinged()
                     waiting, pinged = True, now
-            self._standing.beat(5 * tick + 10)
 
     def _wanted_now(self, wire: Wire) -> list[Wanted]:
         if wire.resumed:

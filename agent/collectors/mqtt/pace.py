@@ -2,13 +2,15 @@
 When to read: the rhythm of one connection.
 
 Wake-ups, not parsing, are what messages cost at real rates. So under a steady load the transport is paused
-for a moment after each read, and the next read finds many messages. After a quiet moment nothing waits, and
-the pause shrinks where what it gathers takes up half of the broker's window. While too much of what was read
-waits for the disk, reading is held altogether, and TCP tells the broker.
+for a moment after each read, and the next read finds many messages. The pause grows to ten times what is
+configured, and shrinks where what it gathers is more than half of the broker's window. After a quiet moment
+nothing waits. While too much of what was read waits for the disk, reading is held altogether, and TCP tells the
+broker.
 
-A broker may keep to a smaller window than it was granted, and never says so. Then every pause finds the same
-number of messages, however long it is, and the broker waits for us. A source that is very even looks the same:
-so a shorter pause is tried, and if it gathers no fewer messages, their number is the window.
+A broker may keep to a smaller window than it was granted, and never says so; a full socket buffer is such a window,
+too. Then every pause finds the same number of messages, however long it is, and the broker waits for us. A source
+that is very even looks the same: so a shorter pause is tried, and if as many messages stand there at its end, their
+number is the window. Sources change: that is believed for a while, and then found out again.
 """
 
 from __future__ import annotations
@@ -22,6 +24,10 @@ STRETCH = 10.0
 SHORTEST = 0.001  # seconds; a pause below this is not worth its timer
 # So many pauses in a row that gather the same number of messages are looked into, and again after so many more.
 SAME, SAME_AGAIN = 4, 50
+# What is read within this part of a pause after its end was there before: a window is full then. Messages that come
+# one by one, or in bursts of one size, and are read as they come say nothing of a window.
+AT_ONCE = 0.1
+BELIEVED = 500  # reads after which a window that was found is forgotten
 
 
 class Pace:
@@ -32,7 +38,8 @@ class Pace:
         self._loop = loop
         self._coalesce = coalesce
         # With half of the window taken up by what one pause gathers, the broker never waits for us.
-        self._room = window / 2
+        self._granted = self._room = window / 2
+        self._believed = 0  # reads until it is that of the granted window again
         self._pause = coalesce
         self._gathered = 0  # messages since the last pause
         self._last = 0  # gathered by the pause before
@@ -74,7 +81,7 @@ class Pace:
             self._pause, self._since = self._coalesce, now
             self._probing = False
             return
-        self._look_for_window(gathered)
+        self._look_for_window(gathered, there=now - self._since < self._pause * AT_ONCE)
         grown = max(self._pause, SHORTEST) * min(1.25, self._room / gathered)
         self._pause = min(grown, self._coalesce * STRETCH)
         if self._pause < SHORTEST:
@@ -83,16 +90,19 @@ class Pace:
         self._stop()
         self._timer = self._loop.call_later(self._pause / 2 if self._probing else self._pause, self._go_on)
 
-    def _look_for_window(self, messages: int) -> None:
-        """Find out whether it is the broker's window that limits what one pause gathers."""
+    def _look_for_window(self, messages: int, *, there: bool) -> None:
+        """Find out whether the broker's window limits what a pause gathers. `there`: it stood there at its end."""
+        self._believed -= 1
+        if not self._believed:
+            self._room = self._granted
         same, self._last = messages == self._last, messages
         if self._probing:
             self._probing = False
-            if same:
-                self._room = messages / 2
             self._same = 0 if same else -SAME_AGAIN
+            if same and there:
+                self._room, self._believed = min(messages / 2, self._granted), BELIEVED
             return
-        self._same = self._same + 1 if same else min(self._same, 0)
+        self._same = self._same + 1 if same and there else min(self._same, 0)
         self._probing = self._same >= SAME
 
     def hold(self) -> None:

@@ -1,6 +1,7 @@
 """
-MQTT 5: the `mqtt5` codec inside a protocol of our own. Everything that stands in the buffer after a read is
-one chunk: one emission, one commit, one write of acknowledgements. When to read is decided in pace.py.
+MQTT 5: the `mqtt5` codec inside a protocol of our own. Every whole packet that stands in the buffer after a read is
+taken, and the messages among them are one emission; emissions that one commit makes durable share one write of
+acknowledgements. When to read is decided in pace.py.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import mqtt5
 
 from agent.collectors.mqtt import connecting, reasons
 from agent.collectors.mqtt.pace import Pace
-from agent.collectors.mqtt.wire import MAX_PACKET, Broken, Receiver, Refused, Target, Wanted, Wire, packed
+from agent.collectors.mqtt.wire import MAX_PACKET, QOS, Broken, Receiver, Refused, Target, Wanted, Wire, packed
 
 BUFFER = 256 * 1024
 CLOSING = 1.0  # seconds for a DISCONNECT to leave
@@ -188,10 +189,11 @@ class _Protocol(asyncio.BufferedProtocol):
         if not packets:
             return
         self._messages += len(packets)
+        numbered = any(flags & QOS for flags in set(self._flags))
         self._inbox.take(
             [packet.topic for packet in packets],
             [packet.payload for packet in packets],
-            [packet.packet_id or 0 for packet in packets],
+            [packet.packet_id or 0 for packet in packets] if numbered else [0] * len(packets),
             self._flags,
         )
         packets.clear()

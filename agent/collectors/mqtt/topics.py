@@ -10,12 +10,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from sys import getsizeof
+from typing import cast
 
 from agent.collectors.mqtt.checksum import crc32
 from agent.record import Parse, Stream
 
 MAX_FILTER = 65_535  # bytes: the length of a string in MQTT is 16 bit
+ROOM = 16 << 20  # bytes of memory that the routes of one connection may take: see `Routes`
+# What a route takes beside its topic; and how often the topic's text is there: by itself, in levels that are tags,
+# and both once more in what intake renders.
+OVERHEAD, COPIES = 600, 4
 
 _NAME = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.-]*)(#?)\}")
 
@@ -34,7 +39,10 @@ class Filter:
         match = self.pattern.fullmatch(topic)
         if match is None:
             return None
-        return {name: value for name, value in zip(self.names, match.groups(), strict=True) if value}
+        levels = match.groups()
+        if all(levels):
+            return dict(zip(self.names, levels))  # noqa: B905 a group for each name, and this is the hot path
+        return {name: value for name, value in zip(self.names, levels, strict=True) if value}
 
 
 def parse_filter(topic: str) -> Filter:
@@ -87,7 +95,8 @@ def parse_filter(topic: str) -> Filter:
     return Filter(full, tuple(names), re.compile(guard + "".join(patterns), re.DOTALL), group)
 
 
-class Route(NamedTuple):
+@dataclass(slots=True)  # not frozen: making one is part of what a new topic costs
+class Route:
     """What becomes of the messages of one topic."""
 
     stream: Stream | None  # None: no subscription of ours matches
@@ -108,19 +117,21 @@ class Routes:
     """
     The route of each topic, made at first sight and kept for the topics seen last.
 
-    A device that makes up topics must not fill the memory, so at most `limit` are kept: new ones gather in one
-    half, and when that is full the other half, with the topics unseen for longest, is let go. That is nearly
-    least-recently-used at the price of one dictionary look-up a message.
+    A device that makes up topics must not fill the memory, so what is kept takes about `room` bytes at most: new
+    ones gather in one half, and when that is full the other half, with the topics unseen for longest, is let go.
+    That is nearly least-recently-used at the price of one dictionary look-up a message. More topics in turn than
+    there is room for are made again each time, all of them: so that is cheap.
     """
 
     def __init__(
-        self, source: str, tags: Mapping[str, str], sources: Sequence[Source], *, topic_tag: bool, limit: int = 16_384
+        self, source: str, tags: Mapping[str, str], sources: Sequence[Source], *, topic_tag: bool, room: int = ROOM
     ) -> None:
         self._source = source
         self._tags = dict(tags)
         self._sources = sources
         self._topic_tag = topic_tag
-        self._half = limit // 2
+        self._half = room // 2
+        self._size = 0  # bytes, about, of the new ones
         self._new: dict[str, Route] = {}
         self._old: dict[str, Route] = {}
 
@@ -132,22 +143,29 @@ class Routes:
         route = self._new.get(topic)
         if route is not None:
             return route
-        if len(self._new) >= self._half:
-            self._old, self._new = self._new, {}
-        route = self._new[topic] = self._old.get(topic) or self._make(topic)
+        route = self._old.get(topic) or self._make(topic)
+        size = OVERHEAD + COPIES * getsizeof(topic)
+        if self._size + size > self._half:
+            self._old, self._new, self._size = self._new, {}, 0
+        self._size += size
+        self._new[topic] = route
         return route
 
     def all(self, topics: Sequence[str]) -> list[Route]:
         """The route of each topic."""
         known = list(map(self._new.get, topics))
+        if None not in known:
+            return cast("list[Route]", known)
         return [route or self.find(topic) for route, topic in zip(known, topics, strict=True)]
 
     def _make(self, topic: str) -> Route:
         seed = crc32(topic.encode())
         for source in self._sources:
-            tags = source.filter.tags(topic)
-            if tags is not None:
-                given = {"topic": topic} if self._topic_tag else {}
-                stream = Stream(self._source, {**self._tags, **given, **tags}, source.parse)
-                return Route(stream, source.retained, seed)
+            levels = source.filter.tags(topic)
+            if levels is not None:
+                tags = self._tags.copy()
+                if self._topic_tag:
+                    tags["topic"] = topic
+                tags.update(levels)
+                return Route(Stream(self._source, tags, source.parse), source.retained, seed)
         return Route(None, False, seed)

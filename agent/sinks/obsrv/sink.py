@@ -14,11 +14,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from secrets import token_hex
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import quote
 
 from agent.errors import AuthExpired, BadPayload, Retryable, TooLarge, Unfit
-from agent.http import Answer, Client, Credential, HttpOptions, open_client, option_problems, url_problems
+from agent.http import Answer, Credential, HttpOptions, open_client, option_problems, url_problems
 from agent.ports import Limits, Parcel, Send
 from agent.record import Run, batch_id, record_id
 from agent.schema import Duration, Secret, option
@@ -37,6 +37,9 @@ from agent.sinks.obsrv.shapes import (
     with_missing,
 )
 from agent.sinks.obsrv.verify import found, marked_run
+
+if TYPE_CHECKING:
+    from agent.http.client import Client
 
 _compressor: Callable[..., Any]
 

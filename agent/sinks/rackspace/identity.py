@@ -15,17 +15,21 @@ from __future__ import annotations
 
 import asyncio
 from random import Random
+from typing import TYPE_CHECKING
 
 import orjson
 import structlog
 
 from agent.errors import AuthExpired, DeliveryError, Retryable, Throttled
 from agent.far_clock import WORTH_CORRECTING, FarClock
-from agent.http import Answer, Client, Credential, HttpOptions, refusal
+from agent.http import Answer, Credential, HttpOptions, refusal
 from agent.schema import Secret
 from agent.sinks.rackspace.answers import OVER_LIMIT_PAUSE, words
 from agent.sinks.rackspace.catalog import Access, access
 from agent.timing import Backoff
+
+if TYPE_CHECKING:
+    from agent.http.client import Client
 
 log = structlog.get_logger()
 

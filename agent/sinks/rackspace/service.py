@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from agent.errors import DeliveryError, Retryable, Unverified
 from agent.far_clock import FarClock
-from agent.http import Answer, Client, url_problems
+from agent.http import Answer, url_problems
 from agent.sinks.rackspace.answers import verdict
 from agent.sinks.rackspace.catalog import Access
 from agent.sinks.rackspace.identity import Identity
 from agent.sinks.rackspace.options import RackspaceOptions
 from agent.sinks.rackspace.pace import Pace
 from agent.sinks.rackspace.quota import Quota
+
+if TYPE_CHECKING:
+    from agent.http.client import Client
 
 # Never a header named tenantId: Blueflood believes it before the path (6557fd4f, the router adds the path's to it).
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
