@@ -7,7 +7,7 @@ while the event loop wants it.
 
 from __future__ import annotations
 
-TAIL_BYTES = 256 * 1024  # of one lane: a batch or two, and what is written while they are read
+TAIL_BYTES = 512 * 1024  # of one lane: a batch or two, and what is written while they are read
 
 
 class Tail:

@@ -31,7 +31,7 @@ from agent.spool.state import StateDirectory
 
 log = structlog.get_logger()
 
-GROUP_BYTES = 1 << 18  # a sync for more costs no less a record, and needs three times as much memory meanwhile
+GROUP_BYTES = 1 << 20  # a sync for more costs no less a record, and needs three times as much memory meanwhile
 IDLE_SECONDS = 5.0
 BEAT_SECONDS = 60.0  # a sync on a dying disk may take long; longer than this is a hang
 _RETRY_SECONDS = 5.0

@@ -40,7 +40,7 @@ log = structlog.get_logger()
 
 # Taken and not yet durable: beyond this we stop reading until the disk has caught up.
 # A larger bound buys nothing: what waits longer has left the processor's cache by the time it is written.
-MAX_OUTSTANDING = 512 * 1024
+MAX_OUTSTANDING = 1024 * 1024
 # What one message costs in memory beside its payload: the objects around it, and its record in the spool's queue.
 OVERHEAD = 200
 # Flags of messages that need no look at each: all QoS 0, or all QoS 1, neither sent again nor retained.

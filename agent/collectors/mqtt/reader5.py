@@ -17,7 +17,7 @@ from agent.collectors.mqtt import connecting, reasons
 from agent.collectors.mqtt.pace import Pace
 from agent.collectors.mqtt.wire import MAX_PACKET, QOS, Broken, Receiver, Refused, Target, Wanted, Wire, packed
 
-BUFFER = 128 * 1024
+BUFFER = 256 * 1024
 CLOSING = 1.0  # seconds for a DISCONNECT to leave
 
 _QOS = (mqtt5.QoS.AT_MOST_ONCE, mqtt5.QoS.AT_LEAST_ONCE, mqtt5.QoS.EXACTLY_ONCE)
