@@ -22,7 +22,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from rich.console import Console
@@ -92,6 +92,11 @@ class Outcome:
     fresh: int  # how many of the fresh records arrived
     fresh_median_s: float
     fresh_most_s: float
+
+    @classmethod
+    def kept(cls, row: table.Row) -> Outcome:
+        """Out of its row in the results."""
+        return cls(**{each.name: row[each.name] for each in fields(cls)})
 
     @property
     def growth(self) -> int:
@@ -203,8 +208,8 @@ async def _build(directory: Path, size: int) -> int:
     return count
 
 
-def show(outcome: Outcome) -> None:
-    """Print it as markdown."""
+def markdown(outcome: Outcome) -> str:
+    """It as a table."""
     rows = {
         "backlog": f"{outcome.records:,} records, {outcome.bytes / GB:g} GB, built at {outcome.built_mb_s:.0f} MB/s",
         "start on it": f"{outcome.start_s:.2f} s to the subscription",
@@ -217,9 +222,7 @@ def show(outcome: Outcome) -> None:
         f" {outcome.fresh_median_s:.2f} s, {outcome.fresh_most_s:.2f} s at most (≤ {FRESH_TARGET:g}"
         f"{'' if outcome.fresh_most_s <= FRESH_TARGET else ', missed'})",
     }
-    print("\n| backlog | |\n|---|---|")
-    for name, text in rows.items():
-        print(f"| {name} | {text} |")
+    return "\n".join(["| backlog | |", "|---|---|", *(f"| {name} | {text} |" for name, text in rows.items()), ""])
 
 
 def main() -> None:
@@ -237,7 +240,7 @@ def main() -> None:
     except (Missing, Failed) as problem:
         sys.exit(f"backlog: {problem}")
     table.add({"workload": "backlog", "sitting": time.strftime("%Y-%m-%dT%H:%M:%S"), **asdict(outcome)})
-    show(outcome)
+    print(markdown(outcome))
 
 
 if __name__ == "__main__":

@@ -127,20 +127,18 @@ def idle(minutes: float, say: Callable[[str], None]) -> tuple[float, int]:
             return 100 * (cpu(process.pid) - before) / (time.monotonic() - begun), rss(process.pid)
 
 
-def show_starts(taken: dict[str, list[tuple[float, float]]]) -> None:
-    """Print it as markdown."""
-    print(f"\n| start to first record stored, median of {STARTS} | s | CPU s |\n|---|---|---|")
-    for name, both in taken.items():
+def markdown(row: table.Row) -> str:
+    """A kept row as tables."""
+    lines = [f"| start to first record stored, median of {STARTS} | s | CPU s |", "|---|---|---|"]
+    for name, both in row["seconds_and_cpu"].items():
         seconds, cpus = zip(*both, strict=True)
         met = "" if statistics.median(seconds) <= START_TARGET else ", missed"
-        print(f"| {name} (≤ {START_TARGET:g}{met}) | {table.spread(seconds)} | {table.spread(cpus)} |")
-
-
-def show_idle(minutes: float, percent: float, memory: int) -> None:
-    """Print it as markdown."""
+        lines.append(f"| {name} (≤ {START_TARGET:g}{met}) | {table.spread(seconds)} | {table.spread(cpus)} |")
+    percent, memory = row["idle_percent"], row["idle_rss"]
     met = "" if percent <= IDLE_TARGET else ", missed"
-    print(f"\n| idle for {minutes:g} minutes | |\n|---|---|")
-    print(f"| of a core (≤ {IDLE_TARGET:g} %{met}) | {percent:.3f} % |\n| RSS | {memory / MIB:.1f} MiB |")
+    lines += ["", f"| idle for {row['idle_minutes']:g} minutes | |", "|---|---|"]
+    lines += [f"| of a core (≤ {IDLE_TARGET:g} %{met}) | {percent:.3f} % |", f"| RSS | {memory / MIB:.1f} MiB |", ""]
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -150,13 +148,19 @@ def main() -> None:
     say = Console(stderr=True).print
     try:
         taken = starts(say)
-        show_starts(taken)
         percent, memory = idle(options.minutes, say)
     except (Missing, Failed) as problem:
         sys.exit(f"starting: {problem}")
-    show_idle(options.minutes, percent, memory)
-    row = {"workload": "starting", "sitting": time.strftime("%Y-%m-%dT%H:%M:%S"), "seconds_and_cpu": taken}
-    table.add({**row, "idle_minutes": options.minutes, "idle_percent": percent, "idle_rss": memory})
+    row: table.Row = {
+        "workload": "starting",
+        "sitting": time.strftime("%Y-%m-%dT%H:%M:%S"),
+        "seconds_and_cpu": taken,
+        "idle_minutes": options.minutes,
+        "idle_percent": percent,
+        "idle_rss": memory,
+    }
+    table.add(row)
+    print(markdown(row))
 
 
 if __name__ == "__main__":
