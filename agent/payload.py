@@ -57,7 +57,7 @@ def all_plain_objects(payloads: Sequence[bytes]) -> bool:
 
     False says only that some payload needs a closer look by `closely`.
     """
-    return _all_in_groups(payloads, _GROUP)
+    return bool(payloads) and _all_in_groups(payloads, _GROUP)
 
 
 def _all_in_groups(payloads: Sequence[bytes], size: int) -> bool:

@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -28,6 +29,7 @@ T = TypeVar("T")
 READ_AGAIN = 5.0
 # CPU seconds that the loop can spare for a batch; the way to a thread and back takes a tenth of that.
 BRIEF = 0.002
+ENOUGH = 16  # records: what one takes alone says little of what many take
 
 
 class Hands:
@@ -40,17 +42,20 @@ class Hands:
         self._began: dict[object, float] = {}  # jobs in the pool, the oldest first
         self._failing: dict[object, str] = {}  # those that wait for another try, and why
         self._before = part.state, part.reason
-        self._took = math.inf  # CPU seconds of the last job
+        self._each = math.inf  # CPU seconds a record, of the last batch that was large enough to tell
 
-    def do_here(self, job: Callable[[], T]) -> T:
+    async def make(self, job: Callable[..., T], records: int) -> T:
         """
-        What `job` gives, on the event loop and at once.
+        What `job` makes of so many records, as `do`; on the event loop and at once where that will not hold it up.
 
-        Raises NotAtHand, as the job may, where the last job took long enough to hold the loop up.
+        With `at_hand` the job touches no file, and raises NotAtHand where it would have to.
         """
-        if self._took > BRIEF:
-            raise NotAtHand(f"the last one took {self._took:.4f} s")
-        return self._timed(job)
+        if self._each * records <= BRIEF:
+            try:
+                return self._timed(partial(job, at_hand=True), records)
+            except NotAtHand:
+                pass
+        return await self.do(self._timed, job, records)
 
     async def do(self, job: Callable[..., T], *args: object) -> T:
         """What `job` gives; an OSError is said and waited out."""
@@ -77,16 +82,17 @@ class Hands:
         loop = asyncio.get_running_loop()
         self._began[me] = loop.time()
         try:
-            return await loop.run_in_executor(self._pool, self._timed, job, *args)
+            return await loop.run_in_executor(self._pool, job, *args)
         finally:
             del self._began[me]
 
-    def _timed(self, job: Callable[..., T], *args: object) -> T:
+    def _timed(self, job: Callable[[], T], records: int) -> T:
         began = time.thread_time()
         try:
-            return job(*args)
+            return job()
         finally:
-            self._took = time.thread_time() - began
+            if records >= ENOUGH:
+                self._each = (time.thread_time() - began) / records
 
     def _failed(self, me: object, reason: str) -> None:
         if not self._failing:

@@ -15,7 +15,7 @@ from functools import partial
 from agent.delivery.form import Draft, restamp
 from agent.delivery.hands import Hands
 from agent.record import Run
-from agent.spool import Cursor, Gap, Lane, NotAtHand, NotYet, State, Stretch
+from agent.spool import Cursor, Gap, Lane, NotYet, State, Stretch
 
 EVERY_BYTE = 1 << 40  # no limit: a batch that has its name is read whole, whatever its size
 
@@ -46,10 +46,7 @@ async def fetch(
         if most <= 0:
             return []
         job = partial(_read, cursor.lane, at, most, size, max_age, stretch, drafting)
-        try:
-            got = hands.do_here(partial(job, at_hand=True))
-        except NotAtHand:
-            got = await hands.do(job)
+        got = await hands.make(job, min(most, max(1, cursor.lane.head - at)))
         if cursor.planned_end != at:
             continue  # evicted while we read
         if not isinstance(got, Gap):

@@ -138,6 +138,7 @@ class Appender:
         except OSError:
             pass  # what stands beyond is not read: the next segment begins where this one is durable
         os.close(active.fd)
+        self.sealed()
 
     @property
     def unsynced(self) -> bool:

@@ -92,6 +92,7 @@ class Janitor:
 
     async def run(self) -> None:
         """Work until cancelled."""
+        self.stir()  # whatever ended the run before this one
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_QUIET_SECONDS):

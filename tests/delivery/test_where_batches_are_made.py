@@ -43,8 +43,8 @@ def test_who_keeps_up_goes_to_a_thread_once_to_see_what_a_batch_takes(
             delivery = it.delivery(sink)
             async with it.running(delivery):
                 for n in range(4):
-                    await it.put([n])
-                    await until(lambda n=n: len(far.stored) == n + 1)
+                    await it.put(range(20))
+                    await until(lambda n=n: len(far.stored) == 20 * (n + 1))
             assert [name == "MainThread" for name in sink.threads] == [False, True, True, True]
 
     run(main())
@@ -57,10 +57,24 @@ def test_a_sink_whose_batches_take_long_never_holds_the_loop_up_twice(tmp_path: 
             delivery = it.delivery(sink)
             async with it.running(delivery):
                 for n in range(4):
+                    await it.put(range(20))
+                    await until(lambda n=n: len(far.stored) == 20 * (n + 1))
+            assert "MainThread" not in sink.threads
+            assert len(sink.threads) == 4
+
+    run(main())
+
+
+def test_small_batches_say_nothing_of_what_a_large_one_takes(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with rig(tmp_path) as it, far_side() as far:
+            sink = Watched(far.port, Limits(linger=0.1))
+            delivery = it.delivery(sink)
+            async with it.running(delivery):
+                for n in range(3):
                     await it.put([n])
                     await until(lambda n=n: len(far.stored) == n + 1)
             assert "MainThread" not in sink.threads
-            assert len(sink.threads) == 4
 
     run(main())
 

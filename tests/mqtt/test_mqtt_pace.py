@@ -28,6 +28,7 @@ class Reader(asyncio.Protocol):
 
     pace: Pace
     reads: list[tuple[float, int]] = field(default_factory=list)
+    size: int = 1  # bytes that a message is to be taken for
     answer: Callable[[int], object] = lambda count: None  # what the far end does about what was read
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -37,7 +38,7 @@ class Reader(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.reads.append((asyncio.get_running_loop().time(), len(data)))
-        self.pace.after_read(len(data), at_once=False)
+        self.pace.after_read(len(data), len(data) * self.size, at_once=False)
         self.answer(len(data))
 
     @property
@@ -233,5 +234,34 @@ def test_a_broker_that_keeps_to_a_small_window_is_not_made_to_wait(window: int) 
                     # Pauses of ten seconds, one a window, would make this a quarter of an hour or so.
                     assert loop.time() - begin < messages / window * STRETCH * COALESCE / 8
                 assert intake.payloads == [b"%d" % n for n in range(messages)]
+
+    run_virtually(main())
+
+
+def test_no_pause_gathers_more_than_half_of_what_the_socket_holds() -> None:
+    async def main() -> None:
+        async with reading(window=1 << 30) as (reader, far):
+            granted = reader.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) / 2
+            reader.size = 4096  # bytes of a message
+            rate = granted / reader.size / (2 * COALESCE)  # messages a second: at ten times that five buffers full
+            end = asyncio.get_running_loop().time() + 60 * COALESCE
+            while asyncio.get_running_loop().time() < end:
+                far.send(b"x" * max(1, int(rate * 0.05 * COALESCE)))
+                await asyncio.sleep(0.05 * COALESCE)
+            settled = reader.counts[len(reader.counts) // 2 :]
+            assert settled
+            assert 0.25 * granted <= max(settled) * reader.size <= 0.75 * granted
+
+    run_virtually(main())
+
+
+def test_no_pause_is_longer_than_the_keepalive_allows() -> None:
+    async def main() -> None:
+        async with reading(window=1 << 30) as (reader, far):
+            reader.pace.longest = 3 * COALESCE
+            for _ in range(1200):
+                far.send(b"x")
+                await asyncio.sleep(0.05 * COALESCE)
+            assert 2.9 * COALESCE <= max(reader.rests) <= 3.5 * COALESCE
 
     run_virtually(main())

@@ -6,16 +6,17 @@ import asyncio
 import errno
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from spooling import opened, part, records, run, until
 from structlog.testing import capture_logs
 from test_spool_limits import SMALL, pour
 
-from agent.spool import Reader, Spool, State, audit, janitor, progress, writer
+from agent.spool import Reader, Spool, State, audit, janitor, progress, segment, writer
 from agent.spool.head import Head, decoded, fitted, mark_of
 from agent.stats import Health
 
@@ -273,5 +274,40 @@ def test_a_long_recovery_says_that_it_goes_on(state: Path, monkeypatch: pytest.M
         async with opened(state, progress=note):
             pass
         assert len(heard) == 1
+
+    run(main)
+
+
+def test_a_segment_that_all_are_done_with_makes_room_for_a_write_that_failed(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As a quota does it: the disk has room, and yet nothing can be written while the old segment is there.
+    writev, create = os.writev, segment.create
+
+    async def main() -> None:
+        async with opened(state) as spool:
+            await spool.append([part(records(500))])
+            (cursor,) = spool.cursors("lake")
+            cursor.book(500, State.DELIVERED)
+            await cursor.save()
+            await until(lambda: not spool._works.janitor._stirred.is_set())
+            [old] = (state / "lanes" / "all").glob("*.seg")
+
+            def refused() -> None:
+                if old.exists():
+                    raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+            def limited_writev(fd: int, buffers: Sequence[bytes]) -> int:
+                refused()
+                return writev(fd, buffers)
+
+            def limited_create(*arguments: Any) -> int:
+                refused()
+                return create(*arguments)
+
+            monkeypatch.setattr(os, "writev", limited_writev)
+            monkeypatch.setattr(segment, "create", limited_create)
+            await asyncio.wait_for(spool.append([part(records(10))]), 20)
+            assert not old.exists()
 
     run(main)

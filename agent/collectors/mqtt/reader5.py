@@ -129,7 +129,7 @@ class _Protocol(asyncio.BufferedProtocol):
             if self._inbox.must_wait():
                 self._pace.hold()
             else:
-                self._pace.after_read(messages, at_once=filled)
+                self._pace.after_read(messages, nbytes, at_once=filled)
 
     # Packets.
 
@@ -265,6 +265,7 @@ class _Protocol(asyncio.BufferedProtocol):
         self.resumed = packet.session_present
         if packet.server_keep_alive:
             self.keepalive = packet.server_keep_alive
+        self._pace.longest = self.keepalive / 8  # the answer to a ping waits for the pause to end
         self._inbox.begin(self, resumed=packet.session_present)
         self.accepted.set_result(None)
         return True

@@ -95,7 +95,7 @@ def parse_filter(topic: str) -> Filter:
     return Filter(full, tuple(names), re.compile(guard + "".join(patterns), re.DOTALL), group)
 
 
-@dataclass(slots=True)  # not frozen: making one is part of what a new topic costs
+@dataclass(slots=True, eq=False)  # not frozen: making one is part of what a new topic costs
 class Route:
     """What becomes of the messages of one topic."""
 
