@@ -167,10 +167,15 @@ class Publisher:
                 raise Failed(f"no acknowledgement for {wait:g} s; {self.acknowledged} of {self.sent} came")
             return
         self._socket.settimeout(0)
+        data = b""
         try:
             data = self._socket.recv(1 << 18)
+            # TLS gives a record at a time, with one answer in it.
+            while isinstance(self._socket, ssl.SSLSocket) and (more := self._socket.recv(1 << 18)):
+                data += more
         except (BlockingIOError, ssl.SSLWantReadError):
-            return  # a part of a TLS record, or a ticket
+            if not data:
+                return  # a part of a TLS record, or a ticket
         if not data:
             raise Failed(f"the broker closed the connection; {self.acknowledged} of {self.sent} were acknowledged")
         whole, cut = divmod(self._cut + len(data), 4)
