@@ -1,4 +1,5 @@
-# make demo: the main job on an embedded default.  make test: the checks and the tests.  make bench: what it costs.
+# make demo: the main job on an embedded default.  make test: the checks and the tests.
+# make bench: what it costs.  make reliability, mutants, soak: what it loses, and whether the tests would see it.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +8,7 @@ BENCH_STAMP := $(VENV)/.stamp-bench
 SOAK ?= 1h
 ROUNDS ?= 5
 
-.PHONY: venv demo test check soak bench clean
+.PHONY: venv demo test check soak reliability mutants bench clean
 
 venv: $(STAMP)
 
@@ -26,12 +27,21 @@ check: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	cd tests && ../$(BIN)/python -m faults.page --check
 
 test: check
 	$(BIN)/pytest -m "not soak"
 
 soak: venv
 	SOAK=$(SOAK) $(BIN)/pytest -m soak -n 0 --timeout 0
+
+# The table of faults in full, docs/reliability.md; ROWS="kills far-503" plays these alone.
+reliability: venv
+	cd tests && PYTHONPATH=e2e ../$(BIN)/python -m faults $(ROWS); status=$$?; ../$(BIN)/python -m faults.page; exit $$status
+
+# Every promise broken on purpose, and the test that sees it.
+mutants: venv
+	cd tests && ../$(BIN)/python -m mutants; status=$$?; ../$(BIN)/python -m faults.page; exit $$status
 
 # BENCH="w1 w2" measures these alone; python -m benchmarks --list says what there is.
 bench: $(BENCH_STAMP)

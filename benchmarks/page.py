@@ -6,9 +6,9 @@ docs/performance/figures.md out of what is kept in benchmarks/results: every tab
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from benchmarks import backlog, curves, starting, table
+from benchmarks import backlog, curves, profiles, starting, table
 from benchmarks.programs import ROOT
 from benchmarks.workloads import WORKLOADS
 
@@ -41,6 +41,17 @@ def _sections() -> Iterator[str]:
         if curves.kept(curve):
             yield f"### By {curve.along}\n\n![]({curve.name}.svg)\n"
             yield curves.markdown(curve)
+    if kept := {path.stem: profiles.stages(path) for path in sorted(profiles.FOLDER.glob("*.txt"))}:
+        yield "### Where the time goes\n\nµs of CPU a record, out of one profile of each (benchmarks/profiles).\n"
+        yield "\n".join(_by_stage(kept)) + "\n"
+
+
+def _by_stage(kept: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+    yield "| | " + " | ".join(kept) + " |"
+    yield "|---" * (len(kept) + 1) + "|"
+    for stage in (*(name for name, _ in profiles.STAGES), profiles.ELSE):
+        yield f"| {stage} | " + " | ".join(f"{found[stage]:.2f}" for found in kept.values()) + " |"
+    yield "| **all** | " + " | ".join(f"**{sum(found.values()):.2f}**" for found in kept.values()) + " |"
 
 
 def main() -> None:

@@ -1,11 +1,12 @@
 """
-Where the time of each workload goes: benchmarks/profiles/NAME.txt, by module and by function.
+Where the time of each workload goes: benchmarks/profiles/NAME.txt, by stage, by module and by function.
 
     python -m benchmarks.profiles [NAME ...]          needs py-spy: pip install -e '.[bench]'
 
 py-spy looks at this agent's threads 500 times a second, without stopping them, and gives the stacks of those that run
-or could. How much CPU each thread has had, the kernel says: that is what its samples share, so that the figures
-add up to what a record costs. A module has what it calls outside of the agent as well: that is its doing.
+or could, which a thread that waits for the interpreter does too. How much CPU each thread has had, the kernel says:
+that is what its samples share, so that the figures add up to what a record costs. A module has what it calls outside of
+the agent as well: that is its doing.
 """
 
 from __future__ import annotations
@@ -35,6 +36,18 @@ DEFAULT = ("w1", "w2", "w4", "paced-5000", "w2-tls", "thin-10")
 SAMPLES = 500  # a second
 MOST = 40  # functions that are listed
 STOP_SECONDS = 30.0
+
+# What a record goes through, and whose doing that is; the first that fits. What is left is the loop's and the threads'.
+STAGES = (
+    ("read from the broker, parse, route, acknowledge", ("agent.collectors", "mqtt5")),
+    ("check, stamp, hand over", ("agent.intake", "agent.payload", "agent.record", "agent.events")),
+    ("read back", ("agent.spool.reading", "agent.spool.scan", "agent.spool.segment", "agent.spool.tail")),
+    ("plans, cursors, marks", ("agent.spool.cursor", "agent.spool.keeper", "agent.spool.claims", "agent.spool.mark")),
+    ("frame, write, sync", ("agent.spool",)),
+    ("form, encode, compress, judge", ("agent.delivery", "agent.sinks")),
+    ("HTTP", ("agent.http", "aiohttp", "multidict", "yarl")),
+)
+ELSE = "the event loop, threads waking each other, the rest"
 
 _FRAME = re.compile(r"(?P<function>.+?) \((?P<file>[^()]+?)(?::\d+)?\)")
 _THREAD = re.compile(r"thread \((?P<id>\d+)\): (?P<name>.*)")
@@ -150,6 +163,7 @@ def report(workload: Workload, result: Result, recording: Recording) -> str:
     for stack in seen:
         samples[stack.thread] += stack.samples
     threads: defaultdict[str, float] = defaultdict(float)
+    by_stage: defaultdict[str, float] = defaultdict(float)
     modules: defaultdict[str, float] = defaultdict(float)
     own: defaultdict[Frame, float] = defaultdict(float)
     whole: defaultdict[Frame, float] = defaultdict(float)
@@ -157,6 +171,7 @@ def report(workload: Workload, result: Result, recording: Recording) -> str:
         thread_us = recording.cpu.get(stack.thread, 0.0) * 1e6 / result.delivered
         micros = thread_us * stack.samples / samples[stack.thread]
         threads[stack.name] += micros
+        by_stage[_stage(stack.blamed.module)] += micros
         modules[stack.blamed.module] += micros
         own[stack.frames[-1]] += micros
         for frame in set(stack.frames):
@@ -173,6 +188,9 @@ def report(workload: Workload, result: Result, recording: Recording) -> str:
             "By thread",
             *(f"{micros:8.3f}  {name}" for name, micros in _largest(threads)),
             "",
+            "By stage",
+            *(f"{by_stage[name]:8.3f}  {name}" for name in (*(name for name, _ in STAGES), ELSE)),
+            "",
             "By module, with what it calls outside of the agent",
             *(f"{micros:8.3f}  {name}" for name, micros in _largest(modules) if micros * 1000 >= total),
             "",
@@ -181,6 +199,16 @@ def report(workload: Workload, result: Result, recording: Recording) -> str:
             "",
         )
     )
+
+
+def _stage(module: str) -> str:
+    return next((name for name, modules in STAGES if any(f"{module}.".startswith(f"{own}.") for own in modules)), ELSE)
+
+
+def stages(path: Path) -> dict[str, float]:
+    """µs a record by stage, out of a kept profile."""
+    after = path.read_text().partition("By stage\n")[2].partition("\n\n")[0]
+    return {name: float(micros) for micros, name in (line.strip().split("  ", 1) for line in after.splitlines())}
 
 
 def _largest(of: Mapping[K, float]) -> list[tuple[K, float]]:

@@ -78,10 +78,11 @@ class AgentProcess:
                 env={**os.environ, **self._env},
             )
         if ready:
-            wait_for("the agent to be ready", self._is_ready)
+            wait_for("the agent to be ready", self.is_ready)
         return self
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """Whether intake works; fails where the process has ended."""
         assert self.child is not None
         assert self.child.poll() is None, f"ended with {self.child.returncode}:\n{self.text()}"
         return get(f"http://127.0.0.1:{self.port}/health/ready")[0] == 200

@@ -98,6 +98,17 @@ class Publisher:
             data += more
         return data
 
+    def abandon(self) -> None:
+        """The broker has gone: what is written down stays, no goodbye."""
+        self._socket.close()
+        if self._log:
+            self._log.close()
+
+    @property
+    def unacknowledged(self) -> int:
+        """How many were sent, and the broker has not said that it has them."""
+        return len(self._pending)
+
     def close(self) -> None:
         """Say goodbye."""
         self._socket.sendall(b"\xe0\x00")

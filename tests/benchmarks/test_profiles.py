@@ -46,6 +46,8 @@ def test_samples_share_the_cpu_that_their_thread_has_had(tmp_path: Path) -> None
     assert "   4.000  MainThread" in lines
     assert "   2.000  agent-pool" in lines
     assert "   3.000  agent.collectors.mqtt.inbox" in lines
+    assert "   3.000  read from the broker, parse, route, acknowledge" in lines
+    assert f"   3.000  {profiles.ELSE}" in lines  # the loop's own and the pool's
     assert "   1.000  selectors" in lines
     assert "   3.000    3.000  json  dumps" in lines
 

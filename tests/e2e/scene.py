@@ -11,9 +11,9 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from brokers import Broker, mosquitto
 from processes import AgentProcess, get, wait_for
@@ -21,7 +21,6 @@ from publisher import Publisher, state_payload
 
 from agent.sandbox.obsrv import Dataset, Sandbox
 from agent.sandbox.obsrv import process as sandbox_process
-from agent.sandbox.obsrv.ledger import read_journal
 
 DATASET = "telemetry"
 
@@ -198,29 +197,41 @@ def assert_books_balance(agent: AgentProcess) -> None:
     assert found.returncode == 0, f"audit: {found.returncode}\n{found.stdout}\n{found.stderr}\n{agent.text()[-4000:]}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Books:
-    """The journal of the stand-in, read once."""
+    """The journal of the stand-in, as far as it was read."""
 
-    stored: Counter[str]
-    sent_again: int  # requests that were stored or dropped under a msgid taken before
-    conflicts: int
+    dataset: str = DATASET
+    stored: Counter[str] = field(default_factory=Counter)
+    sent_again: int = 0  # requests that were stored or dropped under a msgid taken before
+    conflicts: int = 0
+    _first: dict[str, int] = field(default_factory=dict)  # msgid -> checksum
+    _read: int = 0  # bytes
 
     @classmethod
     def of(cls, running: Cloud, dataset: str = DATASET) -> Books:
-        """As it stands now. What comes again must be the same data: said here by the checksums, not by the sandbox."""
-        journal = read_journal(running.journal)
-        stored = Counter(key for each in journal["stored"] if each["dataset"] == dataset for key in each["ids"])
-        first: dict[str, int] = {}
-        again = differing = 0
-        for each in journal["accepted"]:
-            if each["dataset"] != dataset:
-                continue
-            if each["msgid"] in first:
-                again += 1
-                differing += first[each["msgid"]] != each["crc"]
-            first.setdefault(each["msgid"], each["crc"])
-        return cls(stored, again, differing + len(journal["conflict"]))
+        """As it stands now."""
+        return cls(dataset).read(running.journal)
+
+    def read(self, journal: Path) -> Self:
+        """
+        Take in what was written since the last time.
+
+        What comes again must be the same data: said here by the checksums, not by the sandbox.
+        """
+        with journal.open("rb") as file:
+            file.seek(self._read)
+            whole, newline, _ = file.read().rpartition(b"\n")
+        self._read += len(whole) + len(newline)
+        for entry in map(json.loads, whole.splitlines()):
+            if entry["kind"] == "conflict":
+                self.conflicts += 1
+            elif entry["dataset"] == self.dataset and entry["kind"] == "stored":
+                self.stored.update(entry["ids"])
+            elif entry["dataset"] == self.dataset and entry["kind"] == "accepted":
+                self.sent_again += entry["msgid"] in self._first
+                self.conflicts += self._first.setdefault(entry["msgid"], entry["crc"]) != entry["crc"]
+        return self
 
     def missing(self, acknowledged: set[int]) -> list[int]:
         """What the broker took and is not stored."""

@@ -77,7 +77,7 @@ class Agent6(AgentProcess):
         super().configure(text)
         self.config.write_text(self.config.read_text().replace(f"127.0.0.1:{self.port}", f"[::1]:{self.port}"))
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
         assert self.child is not None
         assert self.child.poll() is None, f"ended with {self.child.returncode}:\n{self.text()}"
         return get(f"http://[::1]:{self.port}/health/ready")[0] == 200

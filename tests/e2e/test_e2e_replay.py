@@ -71,7 +71,7 @@ class Service(AgentProcess):
         with self.log.open("ab") as out:
             self.child = subprocess.Popen([sys.executable, "-c", program], stdout=out, stderr=subprocess.STDOUT)
         if ready:
-            wait_for("the agent to be ready", self._is_ready)
+            wait_for("the agent to be ready", self.is_ready)
         return self
 
 
