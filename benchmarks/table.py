@@ -47,10 +47,16 @@ def add(row: Row) -> None:
 
 
 def kept(name: str) -> list[Row]:
-    """The rows of a workload's last sitting."""
+    """The rows of a workload's last sitting, and of the last one that counted under strace."""
     path = RESULTS / f"{name}.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    return [row for row in rows if row["sitting"] == rows[-1]["sitting"]]
+    return [
+        row
+        for kind in (False, True)
+        for of_kind in [[row for row in rows if row.get("strace", False) == kind]]
+        for row in of_kind
+        if row["sitting"] == of_kind[-1]["sitting"]
+    ]
 
 
 def markdown(workload: Workload, rows: Sequence[Row]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,15 @@ def test_ticks_follow_from_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPat
                 ticks = 0
                 await it.put([3])
                 await until(lambda: cursor.saved == 4, within=4)
+                assert ticks >= 1
+                # What the far side takes late is no news to the writer; the cursor tells of it.
+                far.gate = asyncio.Event()
+                await it.put([4])
+                await until(lambda: far.open_now == 1)
+                await later(15)
+                ticks = 0
+                far.gate.set()
+                await until(lambda: cursor.saved == 5, within=4)
                 assert ticks >= 1
 
     run(main())

@@ -65,6 +65,15 @@ def test_a_record_carries_time_source_tags_and_the_payload_untouched(tmp_path):
     asyncio.run(main())
 
 
+def test_an_emission_of_nothing_is_done_and_stores_nothing(tmp_path):
+    async def main():
+        async with intake_over(tmp_path) as (intake, spool, _):
+            await asyncio.wait_for(intake.emitter("plant")(emission([], [])), 5)
+            assert spool.lanes["all"].head == 0
+
+    asyncio.run(main())
+
+
 def test_of_two_places_that_give_a_tag_the_nearer_to_the_data_wins(tmp_path):
     def parse(payload: bytes) -> list[Parsed]:
         return [Parsed(payload, None, {"level": "payload"})]

@@ -83,6 +83,10 @@ def test_packet_ids_and_hashes_that_every_process_agrees_on_go_with_the_messages
             digest = zlib.crc32(b't/x{"t":1}') << 32 | zlib.adler32(b'{"t":1}')
             assert taken.intake.stored == {258: digest}
             await eventually(lambda: first.acked() == [258, 9], "acknowledged")
+            first.send(first.publish(b"none", qos=0), first.publish(b"named", 4), first.publish(b"none", qos=0))
+            await taken.intake.holds(5)
+            columns = [each for each in taken.intake.emissions if each.packets is not None]
+            assert dict(zip(columns[-1].payloads, columns[-1].packets or (), strict=True)) == {b"none": 0, b"named": 4}
 
     run(main())
 
