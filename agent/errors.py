@@ -162,3 +162,12 @@ class Rejected(DeliveryError):
     ) -> None:
         super().__init__(reason, status=status, answer=answer)
         self.only = only
+
+
+def kind_of_bug(bug: BaseException) -> str:
+    """
+    What is shown of an exception that nobody raises on purpose: its kind.
+
+    Its text may quote anything, a secret too. The log has all of it, as there secrets are hidden.
+    """
+    return f"{type(bug).__name__}, see the log"

@@ -26,7 +26,9 @@ MAX_OBJECTS = 10_000
 
 _check = msgspec.json.Decoder(msgspec.Raw).decode
 
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]|-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?', re.DOTALL)
+# A string that never ends is taken to the end of the text, and what it has taken is not looked at again: else a payload
+# of escaped quotation marks would be gone through once for each of them.
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]|-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?', re.DOTALL)
 
 
 def _guard_table() -> bytes:
@@ -107,12 +109,13 @@ def closely(payload: bytes) -> list[bytes]:
     if not payload or payload.isspace():
         raise BadPayload("an empty payload is not JSON")
     try:
-        payload.decode()
+        text = payload.decode()
     except UnicodeDecodeError as error:
         raise BadPayload(f"not UTF-8 at byte {error.start}") from None
     _walk(payload)
     try:
-        json.loads(payload, parse_constant=_no_constant, parse_float=_finite, parse_int=_finite)
+        # Of bytes it would guess the encoding: UTF-16 and a byte order mark pass, and no reader of ours takes either.
+        json.loads(text, parse_constant=_no_constant, parse_float=_finite, parse_int=_finite)
     except (ValueError, RecursionError) as error:
         raise BadPayload(f"not JSON: {error}") from None
     compact = _compact(payload)

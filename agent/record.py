@@ -94,6 +94,7 @@ class Run:
     # arrival. It is in the two times above already.
     clock_offset_ms: int = 0
     ageless: bool = False  # no clock can tell how old they are: never expire them by age
+    distance_ms: int = 0  # of the wall clock from the one since boot, when the two times above were reckoned
 
     @property
     def count(self) -> int:
@@ -122,6 +123,7 @@ class Run:
             self.newest_ms,
             self.clock_offset_ms,
             self.ageless,
+            self.distance_ms,
         )
 
     def _ends(self) -> list[int]:

@@ -22,7 +22,7 @@ def read(directory: Path) -> Filters:
     """What the last run left; nothing where the file is missing or damaged: then topics stay subscribed."""
     try:
         return msgspec.json.decode((directory / NAME).read_bytes(), type=dict[str, tuple[str, ...]])
-    except (OSError, msgspec.DecodeError):
+    except (OSError, ValueError, RecursionError, msgspec.MsgspecError):  # ValueError: no UTF-8
         return {}
 
 

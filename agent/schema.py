@@ -15,10 +15,13 @@ from __future__ import annotations
 import json
 import re
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, field, fields, is_dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from urllib.parse import quote, quote_plus
 
 from agent.units import format_duration, format_size
 
@@ -155,8 +158,46 @@ def is_secret(hint: Any) -> bool:
 
 
 def without_credentials(text: str) -> str:
-    """The text with what stands before the @ of a URL taken out."""
-    return re.sub(r"//[^/@\s]*@", "//***@", text)
+    """The text with what stands before the last @ of a URL taken out: a password may hold one, and a slash too."""
+    return re.sub(r"//[^/\s]*@", "//***@", re.sub(r"://\S*@", "://***@", text))
+
+
+SHORTEST_SECRET = 4  # below that, hiding a secret would garble every text
+
+
+@lru_cache(maxsize=64)
+def spellings(word: str) -> tuple[str, ...]:
+    """
+    A secret as whoever repeats it may write it, the longest first.
+
+    As it is; escaped by repr, JSON (once, twice, slashes too), a URL or HTML; in base64.
+    """
+    escaped = {
+        repr(word)[1:-1],
+        repr(f"'\"{word}")[4:-1],  # within a text that has both quotes, repr escapes the single ones
+        repr(word.encode("utf-8", "surrogatepass"))[2:-1],
+        json.dumps(word)[1:-1],
+        json.dumps(word, ensure_ascii=False)[1:-1],
+    }
+    escaped |= {each.replace("/", "\\/") for each in (word, *escaped)}
+    forms = {word, *escaped, *(json.dumps(each)[1:-1] for each in escaped)}
+    forms |= {each.replace("/", "\\/") for each in forms}
+    as_bytes = [each.encode("utf-8", "surrogatepass") for each in (word, *escaped)]
+    forms |= {way(each) for each in as_bytes for way in (partial(quote, safe=""), quote, quote_plus)}
+    for each in (word, *escaped):
+        markup = each.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+        forms |= {markup, markup.replace("'", "&#39;"), markup.replace("'", "&#x27;")}
+    forms.add(b64encode(as_bytes[0]).decode().rstrip("="))
+    return tuple(sorted(forms, key=len, reverse=True))
+
+
+def hidden(text: str, secrets: Iterable[str]) -> str:
+    """The text with `***` wherever one of the secrets stands, however it is written."""
+    for secret in secrets:
+        if len(secret) >= SHORTEST_SECRET:
+            for form in spellings(secret):
+                text = text.replace(form, "***")
+    return text
 
 
 def written(value: Any, hint: Any = None) -> Any:

@@ -46,6 +46,13 @@ class Stats:
         self._help.setdefault(name, help)
         self._gauges[name, tuple(sorted(labels.items()))] = read
 
+    def forget(self, **labels: str) -> None:
+        """Show nothing of a part that is no more: what carries all of these labels."""
+        gone = set(labels.items())
+        for kept in (self._counters, self._gauges):
+            for key in [key for key in kept if gone <= set(key[1])]:
+                del kept[key]
+
     def samples(self) -> Iterator[Sample]:
         """Every value as it is now, sorted by name; a gauge that cannot be read is left out."""
         for (name, labels), counter in sorted(self._counters.items()):

@@ -1,10 +1,13 @@
-"""When to do a thing again: backoff for what failed, ticks for what is sampled. Pure, no clock of its own."""
+"""When to do a thing again: try what failed, sample, tell of what goes on. Pure, no clock of its own."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
+
+SOON, HOUR = 60.0, 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +31,27 @@ class Backoff:
     def delay(self, attempt: int, rng: Random) -> float:
         """A delay for this attempt."""
         return rng.uniform(0.0, self.ceiling(attempt))
+
+
+@dataclass(slots=True)
+class Seldom:
+    """
+    When to tell of what may go on for days: at once, soon again, then less and less often, once an hour at last.
+
+    So a burst takes two lines, a day at most some thirty. After two hours without a word it begins anew.
+    """
+
+    pause: float = SOON
+    said: float = -math.inf
+
+    def is_due(self, now: float) -> bool:
+        """Whether it is time; if so it counts as told. `now` in seconds, of any one clock."""
+        since = now - self.said
+        if since < self.pause:
+            return False
+        self.pause = SOON if since > 2 * HOUR else min(4 * self.pause, HOUR)
+        self.said = now
+        return True
 
 
 def ticks(interval: float, start: float) -> Iterator[float]:

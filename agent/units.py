@@ -9,6 +9,8 @@ _BINARY = {"TiB": 1 << 40, "GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10}
 _DECIMAL = {"TB": 10**12, "GB": 10**9, "MB": 10**6, "kB": 10**3}
 _BYTES = {name.lower(): size for name, size in {**_BINARY, **_DECIMAL, "B": 1}.items()}
 
+LONGEST = 1 << 53  # milliseconds: of longer durations a float no longer knows each of them
+
 _DURATION = re.compile(r"\s*(\d+)(?:\.(\d+))?\s*(ms|[smhdw])\s*")
 _SIZE = re.compile(r"\s*(\d+)(?:\.(\d+))?\s*([A-Za-z]*)\s*")
 
@@ -27,6 +29,8 @@ def parse_duration(text: str) -> float:
         at = match.end()
     if at == 0 or at < len(text):
         raise ValueError(f"not a duration: {text!r}")
+    if total > LONGEST * parts:
+        raise ValueError(f"too long a duration: {text!r}")
     return total / (parts * 1000)
 
 

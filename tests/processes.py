@@ -58,6 +58,7 @@ class AgentProcess:
         self.port = free_port()
         self.config = folder / "agent.toml"
         self.log = folder / "agent.log"
+        self.through: tuple[str, ...] = ()  # a command that runs the agent's, under a limit for example
         self._env = env or {}
         self.configure(config)
         self.child: subprocess.Popen[bytes] | None = None
@@ -72,7 +73,7 @@ class AgentProcess:
         """Start it; with `ready`, return once intake works."""
         with self.log.open("ab") as out:
             self.child = subprocess.Popen(
-                [sys.executable, "-m", "agent", "run", "--config", str(self.config)],
+                [*self.through, sys.executable, "-m", "agent", "run", "--config", str(self.config)],
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **self._env},

@@ -27,7 +27,7 @@ def check(
 ) -> None:
     """Check the configuration. Says what it means, or everything that is wrong with it (exit 78)."""
     loaded = configuration.load(config or [configuration.DEFAULT_PATH])
-    lines = toml.tables(configuration.resolved(loaded)) if show else summary(loaded)
+    lines = toml.tables(configuration.resolved(loaded)) if show else map(states.printable, summary(loaded))
     print("\n".join(lines).rstrip())
 
 

@@ -25,6 +25,11 @@ SHARED = ("collectors", "sinks")
 # Arrays of tables that may stand in several files, which add to them.
 ADDED = ("events",)
 
+# Deeper than any option goes; what walks the tree recurses.
+MAX_NESTING = 32
+# The whole numbers of TOML (https://toml.io/en/v1.0.0#integer); Python's own reader has no bound.
+_WHOLE_NUMBERS = range(-(1 << 63), 1 << 63)
+
 _VARIABLE = re.compile(r"\$\$|\$\{([^}]*)(\}?)")
 _NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:(:-|:\?)(.*))?", re.DOTALL)
 
@@ -103,8 +108,14 @@ def load(paths: Sequence[Path], environ: Mapping[str, str]) -> Document:
             document.problems.append(Problem(str(path), f"is not UTF-8 text (byte {error.start})"))
         except tomllib.TOMLDecodeError as error:
             document.problems.append(_syntax(path, text, error))
+        except ValueError:  # what tomllib lets pass on from int()
+            document.problems.append(Problem(str(path), "holds a number of thousands of digits"))
+        except RecursionError:
+            document.problems.append(Problem(str(path), f"is nested deeper than {MAX_NESTING} levels"))
         else:
-            read.append((File(path, text), tree))
+            file = File(path, text)
+            document.problems += _unusable(file, tree)
+            read.append((file, tree))
     document.is_whole = not document.problems
     for file, tree in read:
         _merge(document, file, tree)
@@ -134,6 +145,28 @@ def _syntax(path: Path, text: str, error: tomllib.TOMLDecodeError) -> Problem:
     if match := re.search(r" \(at line (\d+), column (\d+)\)$", said):
         return Problem(f"{path}:{match[1]}", f"not TOML: {said[: match.start()]}, at column {match[2]}")
     return Problem(f"{path}:{text.count(chr(10)) + 1}", f"not TOML: {said}")
+
+
+def _unusable(file: File, tree: dict[str, Any]) -> Iterator[Problem]:
+    """What TOML, or the program that reads it, can write down and no option can have as its value."""
+    waiting: list[tuple[Place, Any]] = [((), tree)]
+    while waiting:
+        place, value = waiting.pop()
+        trouble = ""
+        if isinstance(value, (dict, list)) and len(place) >= MAX_NESTING:
+            trouble = f"nested deeper than {MAX_NESTING} levels"
+        elif isinstance(value, dict):
+            waiting += (((*place, key), item) for key, item in value.items())
+        elif isinstance(value, list):
+            waiting += (((*place, n), item) for n, item in enumerate(value))
+        elif isinstance(value, int) and value not in _WHOLE_NUMBERS:
+            trouble = "expected a whole number of 64 bits, found a larger one"
+        elif isinstance(value, str) and "\0" in value:
+            trouble = "expected a text without NUL"
+        if trouble:
+            top = place[:2]  # deeper, the search for the line would be as deep as the nesting
+            line = file.line(top) if len(place) >= MAX_NESTING else file.line(place)
+            yield Problem(f"{file.path}:{line} {dotted(place[:MAX_NESTING])}", trouble)
 
 
 def _merge(document: Document, file: File, tree: dict[str, Any]) -> None:

@@ -8,13 +8,13 @@ import structlog
 
 from agent.delivery.notice import Notice, Tell, What
 from agent.delivery.verdict import Standing, Verdict
-from agent.errors import AuthExpired, DeliveryError
+from agent.errors import AuthExpired, DeliveryError, kind_of_bug
 from agent.stats import Part
+from agent.timing import Seldom
 
 log = structlog.get_logger()
 
 REMIND = 3600.0
-SAY_BURIED = 60.0
 SHORT_PAUSE = 30.0  # a throttle that asks for less is the far side's normal business
 
 
@@ -38,8 +38,8 @@ class Episode:
         self._tries = 0
         self._operator_told = False
         self._bug_told = False
-        self._buried = 0
-        self._buried_said = -REMIND
+        self._buried, self._buried_why = 0, ""  # since that was last said
+        self._buried_said = Seldom()
 
     def failed(self, verdict: Verdict, error: BaseException, now: float) -> None:
         """A try has failed; a change of state is said."""
@@ -50,7 +50,7 @@ class Episode:
         standing = verdict.standing
         outage = verdict.outage
         if standing == "up" or (
-            outage is not None and outage.throttled and not outage.misses and verdict.probe_at - now < SHORT_PAUSE
+            outage is not None and outage.throttled and not outage.misses and outage.pause < SHORT_PAUSE
         ):
             return  # a trouble of one batch so far; an answer other than yes ends no episode either
         reason = describe(outage.error if outage is not None else error)
@@ -107,14 +107,24 @@ class Episode:
             self._notify("up", self._reason)
 
     def buried(self, count: int, reason: str, now: float) -> None:
-        """Records go to the dead letters; said at most once a minute, with the number since."""
+        """Records go to the dead letters; said at once, and less and less often while it goes on, with the number."""
         self._buried += count
-        if now - self._buried_said >= SAY_BURIED:
-            log.error("records refused, kept as dead letters", sink=self._name, records=self._buried, reason=reason)
-            self._buried, self._buried_said = 0, now
+        self._buried_why = reason
+        self._say_buried(now)
+
+    def _say_buried(self, now: float) -> None:
+        if self._buried and self._buried_said.is_due(now):
+            log.error(
+                "records refused, kept as dead letters",
+                sink=self._name,
+                records=self._buried,
+                reason=self._buried_why,
+            )
+            self._buried = 0
 
     def remind(self, now: float) -> None:
-        """Say once an hour that it goes on."""
+        """Say once an hour that it goes on, and what was left unsaid; called every few seconds."""
+        self._say_buried(now)
         if self._standing != "up" and now - self._said >= REMIND:
             self._said = now
             log.warning(
@@ -144,7 +154,7 @@ class Episode:
 def describe(error: BaseException) -> str:
     """An error in one line, with the far side's own words where it had any."""
     if not isinstance(error, DeliveryError):
-        return f"bug: {error!r}"
+        return f"bug: {kind_of_bug(error)}"
     text = error.reason if error.status is None else f"{error.reason} (status {error.status})"
     if isinstance(error, AuthExpired):
         text = f"credentials refused: {text}"

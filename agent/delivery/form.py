@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from agent.errors import Unfit
+from agent.errors import Unfit, kind_of_bug
 from agent.ports import Sink
 from agent.record import Run, batch_id
 from agent.spool import Gap
@@ -32,7 +32,7 @@ class BrokenSinkError(Exception):
     """The sink's own code raised over records, before anything was sent. `bug` is what it raised."""
 
     def __init__(self, bug: Exception) -> None:
-        super().__init__(repr(bug))
+        super().__init__(kind_of_bug(bug))
         self.bug = bug
 
 
@@ -44,9 +44,10 @@ class Draft:
     first: int
     count: int
     crc: int
-    oldest_ms: int  # when its records were taken in
-    newest_ms: int
+    oldest: int  # when its records were taken in, in milliseconds on the lane's steady clock
+    newest: int
     ageless: bool = False  # those times say nothing about their age
+    distance: int = 0  # of the wall clock from the steady one, by which the records' times are right
     size: int = 0  # bytes of its data
     body: bytes | None = None  # packed; None: to be made when it is sent
     unfit: Mapping[int, str] | None = None  # the sink can never send these: index in the lane -> reason
@@ -109,9 +110,10 @@ def _plain(
         first=run.first,
         count=run.count,
         crc=crc,
-        oldest_ms=run.oldest_ms,
-        newest_ms=run.newest_ms,
+        oldest=run.oldest_ms - run.distance_ms,
+        newest=run.newest_ms - run.distance_ms,
         ageless=run.ageless,
+        distance=run.distance_ms,
         size=size,
         body=body,
         unfit=unfit,
@@ -124,9 +126,10 @@ def _broken(run: Run, bug: Exception | None) -> Draft:
         first=run.first,
         count=run.count,
         crc=crc32(run.body),
-        oldest_ms=run.oldest_ms,
-        newest_ms=run.newest_ms,
+        oldest=run.oldest_ms - run.distance_ms,
+        newest=run.newest_ms - run.distance_ms,
         ageless=run.ageless,
+        distance=run.distance_ms,
         bug=bug,
     )
 
@@ -172,8 +175,8 @@ def together(segment: int, parts: Sequence[Draft | Gap]) -> Draft:
         first=parts[0].first,
         count=sum(part.count for part in parts),
         crc=UNNAMED,
-        oldest_ms=min((part.oldest_ms for part in drafts), default=0),
-        newest_ms=max((part.newest_ms for part in drafts), default=0),
+        oldest=min((part.oldest for part in drafts), default=0),
+        newest=max((part.newest for part in drafts), default=0),
         ageless=not drafts or any(part.ageless for part in drafts),
     )
 
@@ -194,6 +197,7 @@ def restamp(run: Run) -> Run:
         run.oldest_ms,
         run.newest_ms,
         ageless=run.ageless,
+        distance_ms=run.distance_ms,
     )
 
 

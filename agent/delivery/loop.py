@@ -80,13 +80,14 @@ class Delivery:
         tell = tell or (lambda notice: None)
         max_age = options.longest_wait(sink.limits, spool.settings.max_age)
         self._gaps = Gaps(name, max_age, tell)
+        self._bodies, self._share = bodies, bodies.share()
         self._pieces = Pieces(
             self._cursors,
             limits=self._limits,
             max_age=max_age,
             tally=self._tally,
             gaps=self._gaps,
-            bodies=bodies.share(),
+            bodies=self._share,
             pulse=self._pulse,
         )
         self._batches = Batches(
@@ -112,6 +113,7 @@ class Delivery:
             pause=lambda now: self._verdict.pause(now),  # noqa: PLW0108 - each run has a verdict of its own
             longest=LONGEST_SEND,
         )
+        self._is_landing = False
         self._sending: dict[Piece, asyncio.Task[None]] = {}
         self._requests = 0  # of these, how many have really begun to send
 
@@ -182,6 +184,17 @@ class Delivery:
             await self._pulse.wait()
         return True
 
+    async def landed(self) -> None:
+        """Send nothing more, and return once what is on its way has its outcome: another delivery is to go on."""
+        self._is_landing = True
+        while self._sending:
+            await self._pulse.wait()
+
+    def end(self) -> None:
+        """It does not run any more, and will not: let go of what it shares with others."""
+        self._bodies.leave(self._share)
+        self._resending.end()
+
     async def resend(self, run: Run) -> None:
         """
         Send a run (as a rule one record, out of a dead letter) beside what waits; return once it is taken.
@@ -202,7 +215,7 @@ class Delivery:
             if now >= look_at:
                 look_at = now + TICK
                 self._look_around(now)
-            while (piece := self._verdict.next(now)) is not None:
+            while not self._is_landing and (piece := self._verdict.next(now)) is not None:
                 self._sending[piece] = group.create_task(self._attempt(piece, send), name=f"{self.name}: {piece.first}")
             if not self._requests:
                 self._beat(4 * TICK)
@@ -228,6 +241,8 @@ class Delivery:
 
     async def _attempt(self, piece: Piece, send: Send) -> None:
         try:
+            if piece.has_other_times():
+                self._pieces.drop_body(piece)
             if piece.body is None and not await self._restore(piece):
                 return
             if self._outcomes.is_expired(piece):

@@ -14,7 +14,7 @@ from agent.delivery.piece import Piece
 from agent.delivery.pieces import Pieces
 from agent.delivery.pulse import Pulse
 from agent.delivery.verdict import Verdict
-from agent.errors import AuthExpired, DeliveryError, Rejected, Retryable, Throttled, TooLarge, Unfit
+from agent.errors import AuthExpired, DeliveryError, Rejected, Retryable, Throttled, TooLarge, Unfit, kind_of_bug
 from agent.spool import State
 
 log = structlog.get_logger()
@@ -74,9 +74,13 @@ class Outcomes:
             case DeliveryError():
                 verdict.unreachable(piece, error, now)
             case _:
-                split = verdict.ambiguous(piece, Retryable(f"bug in the sink: {error!r}", ambiguous=True), now)
+                split = verdict.ambiguous(
+                    piece, Retryable(f"bug in the sink: {kind_of_bug(error)}", ambiguous=True), now
+                )
         self._episode.failed(verdict, error, now)
-        if split:
+        if piece.convicted:
+            self._bury(piece)
+        elif split:
             named = error.only if isinstance(error, Rejected) else None
             parting = self._batches.split(piece, named, sparing=verdict.refusing)
             await self._part(piece, parting, refused=not isinstance(error, TooLarge))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from agent.delivery.form import Draft
 from agent.errors import DeliveryError
-from agent.spool import Cursor, Plan
+from agent.spool import Cursor, Plan, State
 
 
 @dataclass(slots=True, eq=False)
@@ -27,12 +27,15 @@ class Piece:
     # clock; None where no clock can tell.
     oldest: int | None = None
     newest: int | None = None
+    distance: int = 0  # of the wall clock from that one, when the body was made
     size: int = 0  # bytes of its data, once known
     body: bytes | None = None  # packed; None: to be read and packed again
     used: float = 0.0  # when the body was last of use
     unfit: Mapping[int, str] | None = None  # never to be sent: index in the lane -> reason
     isolating: bool = False  # came of a refused batch
     accused: bool = False  # refused alone, no contrast yet
+    contrasted: bool = False  # refused alone, and another was accepted since: the next refusal convicts
+    convicted: bool = False
     tries: int = 0
     sent: int = 0
     failed: int = 0
@@ -45,10 +48,14 @@ class Piece:
 
     def learn(self, made_of: Draft) -> None:
         """Take over what was found when its records were read."""
-        lane = self.cursor.lane
         self.size = made_of.size
-        self.oldest = None if made_of.ageless else lane.steady(made_of.oldest_ms)
-        self.newest = None if made_of.ageless else lane.steady(made_of.newest_ms)
+        self.oldest = None if made_of.ageless else made_of.oldest
+        self.newest = None if made_of.ageless else made_of.newest
+        self.distance = made_of.distance
+
+    def has_other_times(self) -> bool:
+        """Whether its body would now be another one, as the clock was set. What may be taken has to stay as it is."""
+        return self.plan.state is State.PLANNED and self.distance != self.cursor.lane.distance()
 
     @property
     def first(self) -> int:

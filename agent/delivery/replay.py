@@ -174,7 +174,7 @@ class _Course:
         except BrokenSinkError as broken:
             # Over this record as likely as not: said with its trace, and the others have their turn.
             log.exception("a sink failed over a dead letter", sink=sink, id=identity(letter))
-            await self._stays(letter, "refused", f"bug in the sink: {broken.bug!r}")
+            await self._stays(letter, "refused", f"bug in the sink: {broken}")
         else:
             return True
         return False

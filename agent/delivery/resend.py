@@ -31,6 +31,7 @@ class Resending:
         self._pause = pause  # seconds for which the far side has asked to be left alone
         self._longest = longest
         self._not_before = 0.0  # what it asked of us here
+        self._is_over = False
         self._one = asyncio.Lock()
 
     async def send(self, run: Run) -> None:
@@ -46,6 +47,11 @@ class Resending:
                 self._tally.requested(error, len(body), again=False)
                 raise
             self._tally.requested(None, len(body), again=False)
+
+    def end(self) -> None:
+        """The sink will not be opened again: whoever waits for that is told."""
+        self._is_over = True
+        self._pulse.stir()
 
     async def _send(self, send: Send, parcel: Parcel) -> None:
         try:
@@ -67,6 +73,8 @@ class Resending:
         """Wait until something may be sent, and give what sends it."""
         clock = asyncio.get_running_loop().time
         while True:
+            if self._is_over:
+                raise Retryable("the sink has another configuration by now: try again")
             now = clock()
             left = math.inf if self.through is None else max(self._not_before - now, self._pause(now))
             if self.through is not None and left <= 0:

@@ -72,7 +72,8 @@ def _read(
     match got:
         case None:
             return []
-        case Run(ageless=False) if got.newest_ms < aged_before:
+        # By the clock that nobody sets: the other one may have been, since `aged_before`.
+        case Run(ageless=False) if lane.seconds_since(got.newest_ms - got.distance_ms) > max_age:
             return Gap(at, got.count, State.EXPIRED, got.oldest_ms, got.newest_ms)
         case Run():
             return drafting(got)
@@ -114,12 +115,14 @@ def redraft(lane: Lane, bounds: list[tuple[int, int]], drafting: Drafting) -> li
 
 
 def _joined(left: Run, right: Run) -> Run:
+    step = right.distance_ms - left.distance_ms  # the clock was set between the two reads
     return Run(
         left.segment_id,
         left.first,
         left.body + b"," + right.body,
         left.lengths + right.lengths,
-        min(left.oldest_ms, right.oldest_ms),
-        max(left.newest_ms, right.newest_ms),
+        min(left.oldest_ms + step, right.oldest_ms),
+        max(left.newest_ms + step, right.newest_ms),
         ageless=left.ageless or right.ageless,
+        distance_ms=right.distance_ms,
     )

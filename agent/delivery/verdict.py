@@ -54,6 +54,7 @@ class Outage:
     throttled: bool = False
     ambiguous: bool = False
     misses: int = 0
+    pause: float = 0.0  # seconds that it has asked for
 
 
 class Verdict:
@@ -257,7 +258,12 @@ class Verdict:
         self._land(piece, error)
         self._down(piece, error, now, self._backoff, throttled=True)
         if not math.isnan(wait) and wait > 0:
-            self.probe_at = max(self.probe_at, now + min(wait, LONGEST_PAUSE))
+            # It said the same to all, and whoever comes to the second comes with all others: so up to as long again.
+            wait = min(wait, LONGEST_PAUSE)
+            late = self._rng.uniform(0.0, min(wait, self._backoff.cap))
+            self.probe_at = max(self.probe_at, now + wait) + late
+            if self.outage is not None:
+                self.outage.pause = wait
 
     def take(self, piece: Piece) -> None:
         """It is being split: until then it counts as in flight."""

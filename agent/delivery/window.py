@@ -66,6 +66,10 @@ class Bodies:
         self._shares.append(share)
         return share
 
+    def leave(self, share: Share) -> None:
+        """Its sink is no more: what it had is for the others."""
+        self._shares.remove(share)
+
 
 class Share:
     """The bodies of one sink. One in flight is granted whatever its size."""

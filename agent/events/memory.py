@@ -41,7 +41,7 @@ class _File(msgspec.Struct):
 
 
 class Memory:
-    """The file, and who fills it. `load` gives one."""
+    """The file, and who fills it. `load` and `blank` give one."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -63,7 +63,7 @@ class Memory:
         except FileNotFoundError:
             log.info("nothing is remembered of events, as at a first start", file=str(memory._path))
             memory.changed()
-        except (OSError, ValueError, msgspec.MsgspecError) as error:
+        except (OSError, ValueError, RecursionError, msgspec.MsgspecError) as error:
             log.warning("what is remembered of events cannot be read", file=str(memory._path), reason=str(error))
             memory.changed()  # so that the next start does not say it again
         return memory
@@ -84,7 +84,7 @@ class Memory:
             return None
         try:
             return msgspec.json.decode(former, type=form)
-        except (ValueError, msgspec.MsgspecError) as error:
+        except (ValueError, RecursionError, msgspec.MsgspecError) as error:
             log.warning("a part of what is remembered of events is damaged", part=name, reason=str(error))
             return None
 
@@ -98,13 +98,20 @@ class Memory:
             await self.save(within=AT_START)
 
     @classmethod
-    async def forget(cls, directory: Path) -> None:
-        """There are no events any more: what is left of them would only be stale later."""
-        path = directory / NAME
+    async def blank(cls, directory: Path) -> Memory:
+        """There are no events: what is left of earlier ones would only be stale later."""
+        memory = cls(directory / NAME)
+        await memory.forget()
+        return memory
+
+    async def forget(self, *, within: float = WITHIN) -> None:
+        """Leave nothing for the next run."""
+        path = self._path
         try:
-            await aside(lambda: path.unlink(missing_ok=True), kind=path, within=WITHIN)
+            await aside(lambda: path.unlink(missing_ok=True), kind=path, within=within)
         except OSError as error:
-            log.warning("what is remembered of events cannot be removed", file=str(path), reason=error.strerror)
+            reason = error.strerror or str(error)
+            log.warning("what is remembered of events cannot be removed", file=str(path), reason=reason)
 
     async def run(self) -> None:
         """Write what has changed, and leave a sign of life every minute, until cancelled."""

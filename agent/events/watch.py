@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +52,7 @@ class Event:
 
 
 class Watch:
-    """All rules. One per agent; a reload makes a new one out of what the former one left."""
+    """All rules. One per agent; a reload changes them."""
 
     def __init__(
         self,
@@ -69,6 +69,7 @@ class Watch:
 
         `fixed`: the agent's own tags; `lately`: the events that may be younger than what `memory` knows.
         """
+        self._stats = stats
         self._rules = [Ready.of(rule, stats) for rule in rules]
         self._most = most
         self._count = 0
@@ -80,11 +81,36 @@ class Watch:
         self._fixed = dict(fixed or {})
         if memory is not None:
             former = memory.section("rules", KeptRules, self.remembered) or {}
-            self._restore(former, lately, time.time_ns() // 1_000_000)
+            self._restore(self._rules, former, lately)
             if self.remembered() != former:
                 memory.changed()
-        for each in self._rules:
-            stats.gauge("agent_events_firing", "Sets of tags for which a rule fires.", each.firing, rule=each.rule.name)
+        self._show(self._rules)
+
+    def change(self, rules: Sequence[Rule]) -> None:
+        """
+        From now on these watch. A rule that is as it was goes on; one that changes begins with what the former left.
+
+        No event may be on its way to the disk.
+        """
+        former = self.remembered()
+        present = {each.rule.name: each for each in self._rules}
+        as_they_were = [each for rule in rules if (each := present.get(rule.name)) is not None and each.rule == rule]
+        begun = [Ready.of(rule, self._stats) for rule in rules if rule not in [each.rule for each in as_they_were]]
+        known = {each.rule.name: each for each in (*as_they_were, *begun)}
+        self._rules = [known[rule.name] for rule in rules]
+        self._count = sum(len(each.instances) + len(each.earlier) for each in self._rules)
+        self._restore(begun, former)
+        if self._memory is not None:
+            self._memory.changed()
+        for name in present.keys() - known.keys():
+            self._stats.forget(rule=name)
+        self._show(begun)
+
+    def _show(self, rules: Iterable[Ready]) -> None:
+        for each in rules:
+            self._stats.gauge(
+                "agent_events_firing", "Sets of tags for which a rule fires.", each.firing, rule=each.rule.name
+            )
 
     def of(self, source: str, tags: Mapping[str, str]) -> Rules:
         """The rules that watch records of that source with those tags: events themselves are watched by none."""
@@ -145,10 +171,11 @@ class Watch:
             for each in self._rules
         }
 
-    def _restore(self, kept: KeptRules, lately: Sequence[Lately], now_ms: int) -> None:
+    def _restore(self, rules: Iterable[Ready], kept: KeptRules, lately: Sequence[Lately] = ()) -> None:
         """Go on where the last run ended. A rule that watches something else by now starts anew."""
+        now_ms = time.time_ns() // 1_000_000
         found = orphans = 0
-        for each in self._rules:
+        for each in rules:
             former = kept.get(each.rule.name)
             if former is None:
                 continue

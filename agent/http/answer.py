@@ -66,6 +66,14 @@ def quoted(said: bytes) -> str:
     return text if len(text) <= MAX_QUOTE else text[: MAX_QUOTE - 3] + "..."
 
 
+def worded(value: object) -> str:
+    """A value out of a far side's JSON as text; what nests deeper than `str` goes is not repeated."""
+    try:
+        return str(value)
+    except RecursionError:
+        return "(nested too deep to be shown)"
+
+
 def refusal(status: int, said: bytes = b"", retry_after: float | None = None) -> DeliveryError | None:
     """What a status means for the data, where nothing more precise is known; None: it was taken."""
     if 200 <= status < 300:

@@ -22,9 +22,7 @@ from agent.http.answer import MAX_ANSWER, Answer
 from agent.http.failures import cause, translated
 from agent.http.options import ENVIRONMENT, HttpOptions
 from agent.http.proxy import Proxy, basic, environment_proxy
-from agent.schema import Secret
-
-SHORTEST_SECRET = 4  # below that, hiding a secret would garble every answer
+from agent.schema import Secret, hidden
 
 
 @asynccontextmanager
@@ -96,10 +94,11 @@ class Client:
             if failure.operator:
                 self._tls = None  # the files are read again: somebody may have renewed them
             raise failure from error
-        for secret in hide:
-            if len(secret) >= SHORTEST_SECRET:
-                said = said.replace(secret.encode(), b"***")
-                told = {name: value.replace(secret, "***") for name, value in told.items()}
+        # A proxy that is asked for plain http sees its login among the other headers, and answers itself.
+        known = [*hide, *(proxy.secrets if proxy is not None else ())]
+        if known:
+            said = hidden(said.decode(errors="surrogateescape"), known).encode(errors="surrogateescape")
+            told = {name: hidden(value, known) for name, value in told.items()}
         return Answer(response.status, told, said)
 
     async def _context(self, url: str, proxy: Proxy | None) -> ssl.SSLContext | bool:

@@ -88,11 +88,11 @@ def url_problems(name: str, url: str, secret: Secret | None, options: HttpOption
         host, port = parts.hostname or "", parts.port
         if ":" not in host:
             host.encode("idna")  # a label that is empty or too long
-    except ValueError as error:
-        return [(name, f"not a URL: {error}")]
+    except ValueError:  # whose words repeat parts of it, and a password with a slash is taken for a port
+        return [(name, 'not a URL such as "https://host:port"')]
     if parts.scheme not in ("http", "https") or not host or " " in host or port == 0:
         return [(name, 'expected a URL such as "https://host:port"')]
-    if parts.username or parts.password:
+    if "@" in url:  # anywhere: of a password with a slash, what follows looks like a path
         return [(name, "holds a user name or a password: they have options of their own")]
     if parts.query or parts.fragment:
         return [(name, "must end before any ? or #")]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
-from dataclasses import dataclass
+from base64 import b64decode, b64encode
+from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 
@@ -12,7 +12,12 @@ class Proxy:
     """A proxy to go through, and how to log in there."""
 
     url: str
-    login: str = ""  # for Proxy-Authorization
+    login: str = field(default="", repr=False)  # for Proxy-Authorization
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no answer may repeat: the login as it is sent, and the password in it."""
+        return (self.login, b64decode(self.login).decode().partition(":")[2]) if self.login else ()
 
 
 def environment_proxy(url: str) -> Proxy | None:

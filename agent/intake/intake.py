@@ -20,6 +20,7 @@ import asyncio
 import math
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import compress, count
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ from agent import payload as payloads
 from agent.errors import BadPayload
 from agent.events.rule import BOOKS
 from agent.events.watch import Event, Watch
+from agent.intake.gate import Gate
 from agent.intake.gathered import DEAD_LANE, Gathered, Taken
 from agent.intake.letters import dead_letter
 from agent.intake.routing import Route, Routing
@@ -66,7 +68,7 @@ class _Counters(NamedTuple):
 
 
 class Intake:
-    """Takes emissions in. One per agent; a reload makes a new one over the same spool."""
+    """Takes emissions in. One per agent; a reload changes where they go."""
 
     def __init__(
         self,
@@ -78,18 +80,17 @@ class Intake:
         stats: Stats,
         watch: Watch | None = None,
     ) -> None:
+        # Shut while it is changed who reads which lane: nothing is on its way to one then.
+        self.gate = Gate()
         self._spool = spool
         self._watch = watch
-        self._routing = Routing(selections, watch)
+        self.change(selections)
         self._tags = dict(tags)
         self._max_record = max_record
         self._stats = stats
-        # A stream met under another intake (before a reload) is routed anew.
-        self._epoch = next(_epochs)
         # By collector: when bad payloads were last told of, how many since.
         self._said: dict[str, tuple[float, int]] = {}
         self._is_bug_said = False
-        self._told_in = [] if watch is None else self._routing.may_go_to(watch.sources)
         # Events on their way to the disk: how far their lanes went before.
         self._under_way: dict[asyncio.Future[None], dict[str, int]] = {}
         self._bases: dict[str, dict[str, str]] = {}  # by collector: global tags and its own
@@ -100,6 +101,8 @@ class Intake:
         counters = self._counters(name)
 
         def emit(emission: Emission) -> asyncio.Future[None]:
+            if self.gate.is_shut:
+                return self.gate.wait(partial(emit, emission))
             counters.received.add(len(emission.payloads))
             taken = self.take(emission)
             heads = self.heads() if taken.events else {}
@@ -112,6 +115,13 @@ class Intake:
             return future
 
         return emit
+
+    def change(self, selections: Sequence[Selection]) -> None:
+        """From now on records go where these say, and to the rules as they are now. While the gate is shut."""
+        self._routing = Routing(selections, self._watch)
+        # A stream that was routed before is routed anew.
+        self._epoch = next(_epochs)
+        self._told_in = [] if self._watch is None else self._routing.may_go_to(self._watch.sources)
 
     def take(self, emission: Emission) -> Taken:
         """What the spool is to store for an emission, the events that it causes, and what is refused of it."""

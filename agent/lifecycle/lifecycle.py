@@ -79,6 +79,12 @@ class Lifecycle:
         self._carried = standing.unresolved() if "outage" in self._kinds else set()
         self._changed()
 
+    def carry_on(self, *, config: str, lanes: Mapping[str, str]) -> None:
+        """The configuration has changed while everything runs: some deliveries are others now."""
+        self._about["config"], self._lanes = config, lanes
+        if self._kinds:
+            self.begin(again=True)
+
     def tell(self, notice: Notice) -> None:
         """Take what delivery says of a sink."""
         if "outage" in self._kinds:

@@ -32,6 +32,7 @@ class Fault:
     code: str | int = "INTERNAL_SERVER_ERROR"
     message: str = ""
     gateway: bool = False  # the answer is a gateway's HTML, not the service's envelope
+    body: str | None = None  # what a gateway says in place of its HTML
     retry_after: str | None = None
     delay: float = 0.0  # seconds before it strikes
     copies: int = 1  # how often it is stored, where it is stored
@@ -56,7 +57,9 @@ class Fault:
 
     @property
     def page(self) -> bytes:
-        """A gateway's HTML."""
+        """A gateway's HTML, or whatever it is to say."""
+        if self.body is not None:
+            return self.body.encode()
         return f"<html><body><h1>{self.status} Service Unavailable</h1></body></html>".encode()
 
 
@@ -120,6 +123,12 @@ def answer(stage: Stage, status: int, code: str | int, message: str, **scope: An
     return Fault(name="answer", stage=stage, status=status, code=code, message=message, **scope)
 
 
+def verbatim(status: int, body: str = "", *, stored: bool = False, **scope: Any) -> Fault:
+    """An answer to the byte, whoever may have given it; `stored`: only after all was stored."""
+    stage: Stage = "stored" if stored else "read"
+    return Fault(name="verbatim", stage=stage, status=status, gateway=True, body=body, **scope)
+
+
 BY_NAME: Mapping[str, Callable[..., Fault]] = {
     "unavailable": unavailable,
     "error": error,
@@ -131,6 +140,7 @@ BY_NAME: Mapping[str, Callable[..., Fault]] = {
     "refuse_containing": refuse_containing,
     "too_large": too_large,
     "answer": answer,
+    "verbatim": verbatim,
 }
 
 
@@ -194,6 +204,11 @@ class Faults:
     def clear(self) -> None:
         """All is well again."""
         self.armed.clear()
+
+    @property
+    def hits(self) -> int:
+        """How often those in force have struck."""
+        return sum(entry.hits for entry in self.armed)
 
     def strike(self, stage: Stage, subject: Subject) -> Fault | None:
         """The fault that meets this request here, counted."""

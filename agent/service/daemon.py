@@ -9,7 +9,6 @@ import signal
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -36,7 +35,8 @@ def daemon(paths: Sequence[Path]) -> int:
     """
     Run the agent that these files describe until it is asked to stop; gives the exit code.
 
-    HUP reads the files again. What is wrong in them is said and changes nothing; otherwise everything
+    HUP reads the files again. What is wrong in them is said and changes nothing; otherwise what has changed is
+    swapped while the rest works on (`supervisor.swap`). Where they differ in what all parts depend on, everything
     winds down and starts anew with them, in the same process, and the spool bridges the gap.
     """
     # Until `serve` answers signals, a HUP would end the process, and there is nothing to read again yet.
@@ -52,83 +52,142 @@ def daemon(paths: Sequence[Path]) -> int:
 
     async def main(asked: Signals) -> int:
         current, former = config, None
-        life: supervisor.Life = "start"
+        kind: supervisor.Life = "start"
         while not asked.stop.is_set():
-            began = _Began()
+            life = _Life(current, paths, asked)
             try:
-                after = await _one_life(current, paths, asked, began, life)
+                await life.run(kind)
             except (AgentError, OSError, ExceptionGroup) as error:
-                if former is None or began.is_running:
+                if former is None or life.is_running:
                     raise
                 # A file without mistakes may still ask for what cannot be had: a port, a directory.
                 why = "; ".join(str(leaf) for leaf in leaves(error))
                 log.error("the new configuration cannot run, back to the former one", reason=why)
                 current, former = former, None
                 continue
-            current, former, life = after, current, "reload"
+            current, former, kind = life.following, life.config, "reload"
         return Exit.OK
 
     return serve(main)
 
 
-@dataclass(slots=True)
-class _Began:
-    """Whether a life has come so far that everything runs."""
+class _Life:
+    """From a start to a stop, or to a configuration that everything has to start anew for."""
 
-    is_running: bool = False
+    def __init__(self, config: Config, paths: Sequence[Path], asked: Signals) -> None:
+        self.config = config  # as it runs now
+        self.following = config  # the one to go on with after this life
+        self.is_running = False  # whether it has come so far that everything runs
+        self._paths = paths
+        self._asked = asked
+        self._ended = asyncio.Event()
 
+    async def run(self, kind: supervisor.Life) -> None:
+        """Live it."""
+        _set_up_logging(self.config)
+        stop = asyncio.create_task(self._follow_stop())
+        try:
+            await supervisor.run(self.config, self._ended, self._beside, _recovering, life=kind)
+        finally:
+            stop.cancel()
+            await asyncio.gather(stop, return_exceptions=True)
 
-async def _one_life(
-    config: Config, paths: Sequence[Path], asked: Signals, began: _Began, life: supervisor.Life
-) -> Config:
-    """Run until a stop, or until a HUP brings another configuration; gives the one to go on with."""
-    setup_logging(config.log.level, config.log.format, hide=secrets_in(config))
-    for warning in config.warnings:
-        log.warning("configuration", where=warning.where, doubt=warning.text)
-    ended = asyncio.Event()
-    after = config
+    async def _follow_stop(self) -> None:
+        await self._asked.stop.wait()
+        self._ended.set()
 
-    async def follow_reloads() -> None:
-        nonlocal after
-        while True:
-            await asked.reload.wait()
-            asked.reload.clear()
+    @asynccontextmanager
+    async def _beside(self, running: Running) -> AsyncIterator[None]:
+        async with _looked_at(running):
+            self.is_running = True
+            reloads = asyncio.create_task(self._follow_reloads(running))
+            try:
+                yield
+            finally:
+                reloads.cancel()
+                await asyncio.gather(reloads, return_exceptions=True)
+
+    async def _follow_reloads(self, running: Running) -> None:
+        while not self._ended.is_set():
+            await self._asked.reload.wait()
+            self._asked.reload.clear()  # before the files are read: a HUP from here on has them read once more
             systemd.reloading()
             try:
-                after = await asyncio.to_thread(load, paths)
-            except ConfigError as error:
-                for problem in error.problems:
-                    log.error("configuration", where=problem.where, problem=problem.text)
-                log.error("not reloaded, the former configuration stays", problems=len(error.problems))
-                systemd.ready("running; the last reload was refused, see the log")
-                continue
-            if after == config:  # the hash leaves secrets out
-                log.info("reloaded, nothing has changed", config=config.config_hash[:12])
-                systemd.ready()
-                continue
-            if after.spool.directory != config.spool.directory:
-                log.warning(
-                    "the spool moves, what waits in the former directory stays there",
-                    former=str(config.spool.directory),
-                    directory=str(after.spool.directory),
-                    see="telemetry-agent spool status --state " + str(config.spool.directory),
-                )
-            log.info("reloading", config=after.config_hash[:12], former=config.config_hash[:12])
-            ended.set()
+                await self._reload(running)
+            except Exception:
+                # A bug, said with its trace: it must not cost the reloads to come.
+                log.exception("not reloaded")
+                systemd.ready("running; the last reload failed, see the log")
+
+    async def _reload(self, running: Running) -> None:
+        try:
+            config = await asyncio.to_thread(load, self._paths)
+        except ConfigError as error:
+            for problem in error.problems:
+                log.error("configuration", where=problem.where, problem=problem.text)
+            log.error("not reloaded, the former configuration stays", problems=len(error.problems))
+            systemd.ready("running; the last reload was refused, see the log")
             return
+        if config == self.config:  # the hash leaves secrets out
+            log.info("reloaded, nothing has changed", config=config.config_hash[:12])
+            systemd.ready()
+        elif supervisor.is_enough(self.config, config):
+            await self._swap(running, config)
+        else:
+            self._start_anew(config)
 
-    async def follow_stop() -> None:
-        await asked.stop.wait()
-        ended.set()
+    async def _swap(self, running: Running, config: Config) -> None:
+        former, began = self.config, time.monotonic()
+        _set_up_logging(config, former)
+        try:
+            swap = await supervisor.swap(running, config)
+        except supervisor.NotSwapped as why:
+            if not self._ended.is_set():
+                self._start_anew(config, why=str(why))
+            return
+        except supervisor.SwapUndone as why:
+            setup_logging(former.log.level, former.log.format, hide=secrets_in(former))
+            log.error("the new configuration cannot run, back to the former one", reason=str(why))
+            systemd.ready("running; the last reload was undone, see the log")
+            return
+        self.config = self.following = config
+        log.info(
+            "reloaded",
+            config=config.config_hash[:12],
+            former=former.config_hash[:12],
+            kept=len(swap.kept),
+            changed=swap.changed,
+            added=swap.added,
+            removed=swap.removed,
+            seconds=round(time.monotonic() - began, 3),
+        )
+        systemd.ready(_summary(running))
 
-    followers = [asyncio.create_task(follow_reloads()), asyncio.create_task(follow_stop())]
-    try:
-        await supervisor.run(config, ended, lambda running: _beside(running, began), _recovering, life=life)
-    finally:
-        for follower in followers:
-            follower.cancel()
-        await asyncio.gather(*followers, return_exceptions=True)
-    return after
+    def _start_anew(self, config: Config, why: str = "") -> None:
+        """Everything winds down, and starts with that configuration."""
+        if config.spool.directory != self.config.spool.directory:
+            log.warning(
+                "the spool moves, what waits in the former directory stays there",
+                former=str(self.config.spool.directory),
+                directory=str(config.spool.directory),
+                see="telemetry-agent spool status --state " + str(self.config.spool.directory),
+            )
+        log.info(
+            "reloading, everything starts anew",
+            config=config.config_hash[:12],
+            former=self.config.config_hash[:12],
+            reason=why or "[agent], [spool] or [status] has changed",
+        )
+        self.following = config
+        self._ended.set()
+
+
+def _set_up_logging(config: Config, former: Config | None = None) -> None:
+    """Log as the configuration has it, and say what is doubtful in it; secrets of the former one stay hidden."""
+    hidden = [*secrets_in(config), *secrets_in(former)]
+    setup_logging(config.log.level, config.log.format, hide=hidden)
+    for warning in config.warnings:
+        log.warning("configuration", where=warning.where, doubt=warning.text)
 
 
 def _recovering(text: str) -> None:
@@ -139,7 +198,7 @@ def _recovering(text: str) -> None:
 
 
 @asynccontextmanager
-async def _beside(running: Running, began: _Began) -> AsyncIterator[None]:
+async def _looked_at(running: Running) -> AsyncIterator[None]:
     """What watches a running agent and tells it what to do: status pages, control socket, watchdog, systemd."""
     config = running.config
     watchdog = Watchdog(health=running.health, alive=running.spool.alive)
@@ -182,7 +241,6 @@ async def _beside(running: Running, began: _Began) -> AsyncIterator[None]:
             status=config.status.listen if config.status.enabled else "off",
         )
         systemd.ready(_summary(running))
-        began.is_running = True
         yield
     await asyncio.gather(*tasks, return_exceptions=True)
     log.info("stopped", queued=overview.queued(running))

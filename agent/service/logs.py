@@ -28,12 +28,11 @@ finally:
     if _rich is _UNDECIDED:
         del sys.modules["rich"]
 
-from agent.schema import Secret  # noqa: E402 (structlog first)
+from agent.schema import Secret, hidden  # noqa: E402 (structlog first)
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "text", "json"]
 
-SHORTEST_SECRET = 4  # shorter texts are not looked for inside others: they would be found everywhere
 _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  # syslog's, for the journal
 _COLOUR = {"debug": "\x1b[2m", "info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31m"}
 _OFF = "\x1b[0m"
@@ -65,6 +64,14 @@ def setup_logging(level: Level = "info", format: Format = "auto", *, hide: Itera
     logging.root.setLevel(max(number, logging.WARNING))
     # Otherwise warnings of libraries go past all this, as bare text.
     logging.captureWarnings(capture=True)
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _ignored
+
+
+def _ignored(what: sys.UnraisableHookArgs) -> None:
+    """What a library raised where nobody could catch it: a line like any other, in place of a bare traceback."""
+    reason = f"{what.exc_type.__name__}: {what.exc_value}"
+    structlog.get_logger().warning("exception ignored", reason=reason, where=str(what.err_msg or what.object))
 
 
 def secrets_in(config: object) -> Iterator[Secret]:
@@ -134,18 +141,16 @@ class _Foreign(logging.Handler):
             self.handleError(record)
 
 
-def _cleaner(hidden: list[Secret]) -> Callable[[Any, str, Event], Event]:
+def _cleaner(secrets: list[Secret]) -> Callable[[Any, str, Event], Event]:
     """A processor that makes every value plain, and free of secrets."""
 
     def mask(text: str) -> str:
-        for secret in hidden:
+        for secret in secrets:
             try:
                 word = secret.reveal()
             except OSError:  # cannot be read, so nobody has it to print
                 continue
-            if len(word) >= SHORTEST_SECRET:
-                for form in _forms(word):
-                    text = text.replace(form, "***")
+            text = hidden(text, [word])
         return text
 
     def clean(value: object) -> Any:
@@ -171,19 +176,6 @@ def _cleaner(hidden: list[Secret]) -> Callable[[Any, str, Event], Event]:
     return process
 
 
-def _forms(word: str) -> list[str]:
-    """A word as it stands in a text, and as errors quote it: escaped by repr or for JSON. The longest first."""
-    forms = {
-        word,
-        repr(word)[1:-1],
-        repr(f"'\"{word}")[4:-1],  # within a text that has both quotes, repr escapes the single ones
-        repr(word.encode("utf-8", "surrogatepass"))[2:-1],
-        json.dumps(word)[1:-1],
-        json.dumps(word, ensure_ascii=False)[1:-1],
-    }
-    return sorted(forms, key=len, reverse=True)
-
-
 class _Json:
     """One JSON object a line: timestamp, level, event, and what was said with it."""
 
@@ -194,7 +186,7 @@ class _Json:
         level = event.pop("level")
         stamp = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         line = {"timestamp": stamp, "level": level, "event": event.pop("event", ""), **event}
-        text = json.dumps(line, ensure_ascii=False)
+        text = _plain(json.dumps(line, ensure_ascii=False))
         # The journal takes the prefix off and files the line under its priority.
         prefix = f"<{_PRIORITY[level]}>" if self._journal else ""
         return f"{prefix}{text}\n".encode("utf-8", "backslashreplace")
@@ -221,10 +213,18 @@ class _Text:
         return "".join(f"{prefix}{line}\n" for line in lines).encode("utf-8", "backslashreplace")
 
     def _pair(self, key: str, value: object) -> str:
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        text = value if isinstance(value, str) else _plain(json.dumps(value, ensure_ascii=False))
         if isinstance(value, str) and (not text or not text.isprintable() or any(mark in text for mark in ' "=')):
-            text = json.dumps(text, ensure_ascii=not text.isprintable())
+            text = _plain(json.dumps(text, ensure_ascii=False))
         return f"\x1b[36m{_printable(key)}{_OFF}={_printable(text)}" if self._colours else f"{_printable(key)}={text}"
+
+
+def _plain(text: str) -> str:
+    """JSON without what moves a cursor or turns a line around: JSON itself lets C1 codes and DEL stand as they are."""
+    if text.isprintable():
+        return text
+    escaped = (char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
+    return "".join(escaped).replace("\x7f", "\\u007f")  # which is ASCII, and so left as it is by `dumps`
 
 
 def _printable(text: str) -> str:

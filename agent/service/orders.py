@@ -76,7 +76,10 @@ class Orders:
         part = self.running.health.part("sink", name)
         if part.state == "down" and part.reason.startswith(CANNOT_OPEN):
             raise Retryable(part.reason)  # it would be waited for, without end
-        await self.running.deliveries[name].resend(run)
+        delivery = self.running.deliveries.get(name)
+        if delivery is None:
+            raise Retryable("a reload has this sink in hand: try again")
+        await delivery.resend(run)
 
     def _book(self, outcome: Outcome) -> None:
         for fate, counts in (("replayed", outcome.replayed), ("dropped", outcome.dropped)):

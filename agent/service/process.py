@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import faulthandler
+import math
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -21,6 +23,9 @@ log = structlog.get_logger()
 # two signals within this time are one wish.
 ECHO_SECONDS = 0.5
 _STOP = (signal.SIGTERM, signal.SIGINT)
+# While no descriptor is free, asyncio tells of every try to accept a connection, a hundred times a second.
+_STARVED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+SAY_AGAIN = 60.0  # seconds between two lines about that
 
 
 class Signals(NamedTuple):
@@ -72,6 +77,22 @@ def signals() -> Iterator[Signals]:
                 signal.signal(number, before)
 
 
+def trouble_handler() -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
+    """For the loop's `set_exception_handler`: what is told without end for want of descriptors, once a minute."""
+    said = -math.inf
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        nonlocal said
+        error = context.get("exception")
+        if not isinstance(error, OSError) or error.errno not in _STARVED:
+            loop.default_exception_handler(context)
+        elif loop.time() - said >= SAY_AGAIN:
+            said = loop.time()
+            log.error("connections cannot be taken in", reason=str(error))
+
+    return handle
+
+
 def serve(main: Callable[[Signals], Awaitable[int]]) -> int:
     """
     Run `main` as a service and give the exit code.
@@ -83,6 +104,7 @@ def serve(main: Callable[[Signals], Awaitable[int]]) -> int:
     faulthandler.enable()
 
     async def body() -> int:
+        asyncio.get_running_loop().set_exception_handler(trouble_handler())
         with signals() as asked:
             return await main(asked)
 

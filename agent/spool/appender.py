@@ -33,6 +33,7 @@ MOST_BUFFERS = 1024  # IOV_MAX
 class Active:
     """A segment that is written to."""
 
+    lane: Lane
     fd: int
     segment: Segment
     fresh: bool = True  # its name is not durable yet
@@ -62,6 +63,7 @@ class Appender:
         active = self._active.get(lane.name)
         if active is not None and (
             lane.seal
+            or active.lane is not lane  # of a lane of that name that went
             or active.segment.size + work[0].size > max(limit, segments.HEADER_BYTES + work[0].size)
             or os.fstat(active.fd).st_nlink == 0  # deleted behind our back: what is written there is lost
         ):
@@ -109,7 +111,8 @@ class Appender:
         if active is None:
             return
         try:
-            if active.unsynced and self.settings.durability != "none":
+            # A lane that went has taken its segment along: there is nothing to be kept then.
+            if active.unsynced and self.settings.durability != "none" and os.fstat(active.fd).st_nlink:
                 self._sync(active)
         except OSError as error:
             _doubt(active, error)
@@ -117,11 +120,16 @@ class Appender:
             os.close(active.fd)
         self.sealed()
 
-    def seal_asked(self, lanes: Sequence[Lane]) -> None:
-        """Seal where the janitor wants a segment to go."""
-        for lane in lanes:
-            if lane.seal:
-                self.seal(lane)
+    def seal_asked(self) -> None:
+        """Seal where the janitor wants a segment to go, and where a lane is written to no more."""
+        for active in list(self._active.values()):
+            if active.lane.seal:
+                self.seal(active.lane)
+
+    def close(self) -> None:
+        """Seal everything."""
+        for active in list(self._active.values()):
+            self.seal(active.lane)
 
     def abandon(self, lane: Lane) -> None:
         """After an error: leave the active segment at its durable end, as far as the disk still lets us."""
@@ -145,18 +153,15 @@ class Appender:
         """Whether something waits for a sync."""
         return any(active.unsynced for active in self._active.values())
 
-    def sync(self, lanes: Sequence[Lane]) -> None:
+    def sync(self) -> None:
         """Make everything durable that was written without a sync."""
-        for lane in lanes:
-            active = self._active.get(lane.name)
-            if active is None or not active.unsynced:
-                continue
+        for active in [each for each in self._active.values() if each.unsynced]:
             try:
                 self._sync(active)
             except OSError as error:
                 _doubt(active, error)
                 active.unsynced = False  # this descriptor is not synced again
-                self.seal(lane)
+                self.seal(active.lane)
 
     def _begin(self, lane: Lane, head: int) -> Active:
         self.state.prepare()
@@ -169,7 +174,7 @@ class Appender:
         number = secrets.randbits(64) or 1  # 0 stands for none
         path = lane.directory / segments.name(head, number)
         fd = segments.create(path, number, head, self.clock.now(), lane.name)
-        active = self._active[lane.name] = Active(fd, Segment(path, number, head, end=head))
+        active = self._active[lane.name] = Active(lane, fd, Segment(path, number, head, end=head))
         return active
 
     def _sync(self, active: Active) -> None:

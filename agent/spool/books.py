@@ -115,7 +115,7 @@ def audit(directory: Path, *, version: str = "") -> Report:
 def _look(directory: Path) -> Report:
     report = Report(directory)
     try:
-        report.instance = (directory / "instance").read_text().strip()
+        report.instance = (directory / "instance").read_text(errors="replace").strip()
     except OSError:
         pass
 
@@ -132,7 +132,9 @@ def _look(directory: Path) -> Report:
         counted = _count(lane)
         _registry(lane, report)
         # Read again: whatever was deleted while we counted lies below where the cursors are now.
-        for sink, (mark, _) in lane.cursors.items():
+        for sink, (mark, known) in lane.cursors.items():
+            if known is None:
+                continue  # a finding already
             try:
                 _, cursor = recovery.read_cursor(mark.path, lambda *_: None)
             except FileNotFoundError:

@@ -7,8 +7,10 @@ lie beyond are in doubt after a crash, and a redelivery that matches one is not 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from agent.spool.head import mark_of
+from agent.spool.lane import Lane
 from agent.spool.progress import Progress
 from agent.spool.recovery import FoundLane, unacked
 
@@ -20,6 +22,7 @@ class Claims:
         self._acked: dict[str, int] = {}
         self._since: dict[str, int] = {}  # origin -> no claim of its up to this commit
         self._unacked: dict[str, dict[int, int]] = {}
+        self._behind: set[str] = set()  # origins that have stored claims since theirs were read
 
     @classmethod
     def recovered(cls, found: Mapping[str, FoundLane], progress: Progress) -> Claims:
@@ -36,10 +39,25 @@ class Claims:
     def made(self, origin: str, group: int) -> None:
         """`origin` is about to store claims, after that commit."""
         self._since.setdefault(origin, group)
+        self._behind.add(origin)
 
     def unacked(self, origin: str) -> dict[int, int]:
-        """Packet id -> payload hash, as the last run left them."""
+        """Packet id -> payload hash, as they were read last."""
         return dict(self._unacked.get(origin, {}))
+
+    def is_behind(self, origin: str) -> bool:
+        """Whether it has stored claims since they were read."""
+        return origin in self._behind
+
+    def recall(self, origin: str, lanes: Sequence[Lane]) -> None:
+        """Read those of an origin that stores none meanwhile. Reads segments; off the loop."""
+        found = {
+            lane.name: FoundLane(lane.name, lane.directory, mark_of(lane.directory), list(lane.segments), lane.head)
+            for lane in lanes
+        }
+        floor = max(self._since.get(origin, 0), self._acked.get(origin, 0))
+        self._unacked[origin] = unacked(found, floor, {}, Progress()).get(origin, {})
+        self._behind.discard(origin)
 
     def confirm(self, origin: str, group: int) -> None:
         """Nothing of `origin` up to that commit is in doubt any more."""

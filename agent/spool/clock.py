@@ -68,7 +68,10 @@ class Clock:
 
     def credible(self) -> bool:
         """Whether the wall clock can be right: later than the program, and than what was seen before."""
-        return self.now() >= max(BUILT_MS, self.known_ms - STEP_MS)
+        return self._can_be(self.now())
+
+    def _can_be(self, wall_ms: int) -> bool:
+        return wall_ms >= max(BUILT_MS, self.known_ms - STEP_MS)
 
     def note(self) -> int:
         """The latest believed time, for the record."""
@@ -88,17 +91,16 @@ class Clock:
             self._held_since, self._was_set = boottime, True
         return self._distance
 
-    def stamp(self, oldest_ms: int, newest_ms: int) -> Stamp:
-        """The stamp for records that arrived at these wall times."""
-        distance = self.distance()
-        flags = 0 if self.credible() else WRONG_CLOCK
+    def stamp(self, oldest_ms: int, newest_ms: int, distance: int) -> Stamp:
+        """The stamp for records that arrived at these wall times, when that was the `distance`."""
+        flags = 0 if self._can_be(self._boottime() + distance) else WRONG_CLOCK
         return Stamp(oldest_ms, newest_ms, oldest_ms - distance, newest_ms - distance, self.boot, flags)
 
-    def correction(self, header: Header) -> tuple[int, bool]:
-        """What to add to a frame's wall times, and whether its age can be known at all."""
+    def correction(self, header: Header, distance: int) -> tuple[int, bool]:
+        """What to add to a frame's wall times at that `distance`, and whether its age can be known at all."""
         if header.boot != self.boot:
             return 0, self.credible() and not header.flags & WRONG_CLOCK
-        step = self.distance() - (header.newest_ms - header.newest_boot_ms)
+        step = distance - (header.newest_ms - header.newest_boot_ms)
         if abs(step) <= STEP_MS:
             return 0, True  # the clock went on undisturbed, right or wrong
         # Set since then. Where it shows nonsense now, neither time says anything about the other.

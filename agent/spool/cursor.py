@@ -231,6 +231,7 @@ class Kept:
     """A cursor as its file has it."""
 
     sink: str
+    lane: str
     names: tuple[str, ...]
     start: int
     position: int
@@ -262,6 +263,7 @@ def kept(value: Mapping[str, Any]) -> Kept | None:
         absorbed = value["absorbed"]
         found = Kept(
             str(value["sink"]),
+            str(value["lane"]),
             tuple(map(str, value["names"])),
             int(value["start"]),
             position,
@@ -272,6 +274,6 @@ def kept(value: Mapping[str, Any]) -> Kept | None:
             None if absorbed is None else (str(absorbed[0]), int(absorbed[1])),
             plans,
         )
-    except (KeyError, TypeError, ValueError):
+    except (LookupError, TypeError, ValueError):
         return None
     return found if found.position - found.start == ledger.sum else None

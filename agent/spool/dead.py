@@ -13,6 +13,7 @@ from agent.spool.ledger import State
 from agent.spool.letters import Letters
 from agent.spool.shelf import Shelf
 from agent.stats import Stats
+from agent.timing import Seldom
 
 log = structlog.get_logger()
 
@@ -34,6 +35,7 @@ class Drain:
         self._written = stats.counter("agent_dead_letters_total", "Dead letters written to their files.")
         self._loaded = False
         self._trouble = False
+        self._dropped, self._dropped_said = 0, Seldom()  # since that was last said
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -96,5 +98,8 @@ class Drain:
             self._written.add(found.count)
         else:
             await keeper.call(self._letters.drop, found.first, found.records())
-            log.error("the spool is full, dead letters are dropped", records=found.count)
+            self._dropped += found.count
+            if self._dropped_said.is_due(asyncio.get_running_loop().time()):
+                log.error("the spool is full, dead letters are dropped", records=self._dropped)
+                self._dropped = 0
         cursor.book(found.count, State.DELIVERED if keep else State.EVICTED)

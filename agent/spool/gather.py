@@ -23,6 +23,7 @@ class Job:
     parts: Sequence[Part]
     size: int
     done: asyncio.Future[None]
+    distance: int  # of the wall clock from the one since boot at the append: it may be set before they are written
 
 
 def claim_once(parts: Sequence[Part]) -> list[Part]:
@@ -67,9 +68,13 @@ def _checked(part: Part, packets: Sequence[int]) -> Part:
     return replace(part, packets=ids, hashes=hashes)
 
 
-def drafts(parts: Sequence[Part], clock: Clock) -> list[Draft]:
-    """The frames for the parts of one lane: as few as the limit on a body allows."""
-    return [made for together in _alike(parts) for made in _cut(together, clock)]
+def drafts(parts: Sequence[Part], clock: Clock, distance: int) -> list[Draft]:
+    """
+    The frames for the parts of one lane: as few as the limit on a body allows.
+
+    `distance`: of the wall clock from the one since boot when they arrived.
+    """
+    return [made for together in _alike(parts) for made in _cut(together, clock, distance)]
 
 
 def _alike(parts: Sequence[Part]) -> Iterator[list[Part]]:
@@ -86,7 +91,7 @@ def _alike(parts: Sequence[Part]) -> Iterator[list[Part]]:
         yield together
 
 
-def _cut(parts: list[Part], clock: Clock) -> Iterator[Draft]:
+def _cut(parts: list[Part], clock: Clock, distance: int) -> Iterator[Draft]:
     first = parts[0]
     records: Sequence[bytes]
     records = first.records if len(parts) == 1 else list(chain.from_iterable(part.records for part in parts))
@@ -101,7 +106,7 @@ def _cut(parts: list[Part], clock: Clock) -> Iterator[Draft]:
             packets.extend(array("H", bytes(2 * count)) if part.packets is None else array("H", part.packets))
             hashes.extend(array("Q", bytes(8 * count)) if part.hashes is None else array("Q", part.hashes))
     received = [part.received_ms for part in parts]
-    stamp = clock.stamp(min(received), max(received))
+    stamp = clock.stamp(min(received), max(received), distance)
     origin = first.origin.encode()
     for start, stop in _pieces(lengths):
         yield draft(

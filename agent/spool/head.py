@@ -25,6 +25,8 @@ _LONGEST = 10**14  # milliseconds: the wall time is put in last
 class Head:
     """What a head mark says."""
 
+    lane: str = ""  # whose it is
+    instance: str = ""  # the state directory's, once more: a name that changes costs broker sessions
     head: int = 0  # the index after the last durable record
     segment: int = 0  # id of the segment that was written to
     group: int = 0  # number of the last commit, over all lanes
@@ -36,6 +38,8 @@ class Head:
     def encoded(self) -> dict[str, Any]:
         """What the slot holds."""
         return {
+            "lane": self.lane,
+            "instance": self.instance,
             "head": self.head,
             "segment": f"{self.segment:016x}",
             "group": self.group,
@@ -73,6 +77,8 @@ def decoded(value: Mapping[str, Any]) -> Head | None:
     """A head out of its slot; None where what it says cannot be."""
     try:
         return Head(
+            lane=str(value.get("lane", "")),
+            instance=str(value.get("instance", "")),
             head=int(value["head"]),
             segment=int(value["segment"], 16),
             group=int(value["group"]),

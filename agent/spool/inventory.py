@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from agent.spool.letter_files import files
-from agent.spool.lines import Books, Letter, read
+from agent.spool.lines import Books, Letter, by_sink, read
 from agent.spool.mark import Mark
 
 _LOOKS = 5
@@ -36,8 +35,28 @@ def look(directory: Path) -> Found:
 
 
 def counted(value: Mapping[str, Any]) -> Books:
-    """What `counts` says was taken out of files that are gone."""
-    return Books(Counter(value.get("replayed", {})), Counter(value["dropped"]))
+    """What `counts` says was taken out of files that are gone. Raises LookupError and TypeError where it cannot be."""
+    return Books(by_sink(value.get("replayed", {})), by_sink(value["dropped"]))
+
+
+class Counts(NamedTuple):
+    """What `counts` says."""
+
+    first: int  # the numbers that are to be there: from this one
+    next: int  # up to, not including, this one
+    at: int  # the dead lane is done up to here
+    books: Books  # what was taken out of files that are gone
+
+
+def counts_of(mark: Mark) -> Counts | None:
+    """What the mark of that name says; None where that cannot be. Raises FileNotFoundError."""
+    if not mark.load() or mark.value is None:
+        return None
+    value = mark.value
+    try:
+        return Counts(int(value["first"]), int(value["next"]), int(value["at"]), counted(value))
+    except (LookupError, TypeError, ValueError):
+        return None
 
 
 def _look(directory: Path) -> Found:
@@ -45,9 +64,9 @@ def _look(directory: Path) -> Found:
     first, following = 0, 0
     mark = Mark(directory / "counts")
     try:
-        if mark.load() and mark.value is not None:
-            first, following, out.at = int(mark.value["first"]), int(mark.value["next"]), int(mark.value["at"])
-            out.books = counted(mark.value)
+        known = counts_of(mark)
+        if known is not None:
+            first, following, out.at, out.books = known
         else:
             out.gaps.append("counts: damaged")
     except FileNotFoundError:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -29,12 +29,12 @@ from agent.spool.segment import Segment
 from agent.spool.settings import Settings
 from agent.spool.state import StateDirectory
 from agent.stats import Stats
+from agent.timing import Seldom
 
 log = structlog.get_logger()
 
 TICK_SECONDS = 1.0
 _QUIET_SECONDS = 60.0  # what nobody tells of (a clock that was set, say) is seen this soon
-_SAY_AGAIN_SECONDS = 60.0
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -44,7 +44,7 @@ class Janitor:
     lanes: dict[str, Lane]
     cursors: dict[str, list[Cursor]]  # by lane
     heads: dict[str, Mark]  # by lane
-    wanted: frozenset[str]  # lanes that are written to
+    wanted: set[str]  # lanes that are written to
     retired: Retired
     settings: Settings
     state: StateDirectory
@@ -56,6 +56,8 @@ class Janitor:
     claims: Callable[[], tuple[int, int, Mapping[str, int]]]  # last commit, claims_from, acked
     # Lanes that are emptied in a way of their own before a segment of theirs is evicted.
     empty: Mapping[str, Callable[[int], Awaitable[None]]]
+    # Held by whoever takes cursors and lanes away or puts them there: they, and their files, go as a whole.
+    moving: asyncio.Lock = field(default_factory=asyncio.Lock)
     _stirred: asyncio.Event = field(default_factory=asyncio.Event)
     _urgent: asyncio.Event = field(default_factory=asyncio.Event)
     _disk_low: bool = False
@@ -64,11 +66,21 @@ class Janitor:
     _full_heads: set[str] = field(default_factory=set)
     _written: dict[str, Head] = field(default_factory=dict)
     _evicted: dict[str, int] = field(default_factory=dict)
-    _said: dict[str, float] = field(default_factory=dict)
+    _said: dict[str, Seldom] = field(default_factory=dict)  # by sink: what was evicted
+    _unsynced_said: Seldom = field(default_factory=Seldom)
 
     def __post_init__(self) -> None:
-        for cursor in self._all():
+        for cursor in self.all():
             cursor.changed = self.stir
+        self.stir()
+
+    def seat(self, cursors: Iterable[Cursor], retired: list[Cursor]) -> None:
+        """Look after these cursors, too, if they are new; those are the retired ones now."""
+        for cursor in cursors:
+            if cursor not in (readers := self.cursors[cursor.lane.name]):
+                readers.append(cursor)
+                cursor.changed = self.stir
+        self.retired.cursors = retired
         self.stir()
 
     def stir(self) -> None:
@@ -93,14 +105,19 @@ class Janitor:
     async def run(self) -> None:
         """Work until cancelled."""
         self.stir()  # whatever ended the run before this one
+        clock = asyncio.get_running_loop().time
+        due: float | None = None  # the next tick, however often it is called meanwhile: room comes of saved cursors
         while True:
+            if due is None:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_QUIET_SECONDS):
+                        await self._stirred.wait()
+                due = clock() + TICK_SECONDS
             with suppress(TimeoutError):
-                async with asyncio.timeout(_QUIET_SECONDS):
-                    await self._stirred.wait()
-            try:
-                async with asyncio.timeout(TICK_SECONDS):
+                async with asyncio.timeout_at(due):
                     await self._urgent.wait()
-            except TimeoutError:
+            if clock() >= due:
+                due = None
                 self._stirred.clear()
                 await self._tick()
             self._urgent.clear()
@@ -120,16 +137,17 @@ class Janitor:
                 self._trouble = None
 
     async def _tick(self) -> None:
-        saves = [cursor.begin_save() for cursor in self._all() if cursor.dirty]
+        saves = [cursor.begin_save() for cursor in self.all() if cursor.dirty]
         if saves:
             # For the head marks, which say what is saved. Where one file cannot be written, the others still are.
             await asyncio.wait(saves, timeout=TICK_SECONDS)
-        if any(cursor.saving for cursor in self._all()):
+        if any(cursor.saving for cursor in self.all()):
             self.stir()
         try:
             await self.keeper.sync()
         except OSError as error:
-            log.error("cursors may fall back in a power cut", reason=str(error))
+            if self._unsynced_said.is_due(asyncio.get_running_loop().time()):
+                log.error("cursors may fall back in a power cut", reason=str(error))
             self.stir()
         await self._abandon_retired()
         await self.write_heads()
@@ -147,6 +165,8 @@ class Janitor:
         segments = lane.segments[going:]
         group, claims_from, acked = self.claims()
         whole = Head(
+            lane=name,
+            instance=self.state.instance,
             head=lane.head,
             segment=segments[-1].id if segments else 0,
             group=group,
@@ -182,12 +202,15 @@ class Janitor:
 
         What the disk does not let go of is left for the next start, which finds the cursor drained.
         """
+        async with self.moving:
+            readers = self.cursors.get(cursor.lane.name, [])
+            if cursor not in readers or cursor.end is None:
+                return  # done before, or its sink has come back to this lane meanwhile
+            readers.remove(cursor)
+            await self._remove(cursor, goes=not readers and cursor.lane.name not in self.wanted)
+
+    async def _remove(self, cursor: Cursor, *, goes: bool) -> None:
         lane = cursor.lane
-        readers = self.cursors.get(lane.name, [])
-        if cursor not in readers:
-            return
-        readers.remove(cursor)
-        goes = not readers and lane.name not in self.wanted
         if goes:
             lane.evicted = lane.head  # nobody's: where a segment stays now, it goes with the settled ones
         try:
@@ -286,12 +309,9 @@ class Janitor:
     def _say_evicted(self) -> None:
         now = asyncio.get_running_loop().time()
         for sink, count in list(self._evicted.items()):
-            if now - self._said.get(sink, float("-inf")) >= _SAY_AGAIN_SECONDS:
-                self._said[sink] = now
+            if self._said.setdefault(sink, Seldom()).is_due(now):
                 del self._evicted[sink]
                 log.error("the spool is full, the oldest records are given up", sink=sink, records=count)
-        if self._evicted:
-            self.stir()
 
     async def _delete_settled(self) -> bool:
         """Delete the segments that every cursor is past; whether there were any."""
@@ -325,7 +345,8 @@ class Janitor:
         else:
             segment.path.unlink(missing_ok=True)
 
-    def _all(self) -> list[Cursor]:
+    def all(self) -> list[Cursor]:
+        """Every cursor, those of removed sinks too."""
         return [cursor for cursors in self.cursors.values() for cursor in cursors]
 
 

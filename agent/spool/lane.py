@@ -179,12 +179,12 @@ class Lane:
         """The wall clock, as the ages of records are reckoned by it, milliseconds since the epoch."""
         return self._clock.now()
 
-    def steady(self, wall_ms: int) -> int:
-        """A time of a run, on a clock that nobody sets: it stays right when the wall clock is set later on."""
-        return wall_ms - self._clock.distance()
+    def distance(self) -> int:
+        """Milliseconds of the wall clock from the steady one, which nobody sets; it changes where the former is set."""
+        return self._clock.distance()
 
     def seconds_since(self, steady_ms: int) -> float:
-        """How long ago that was."""
+        """How long ago that was, on the steady clock: a time of a run without the run's distance."""
         return (self._clock.now() - self._clock.distance() - steady_ms) / 1000
 
     def wall(self, steady_ms: int) -> int:

@@ -14,15 +14,16 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
 
 from agent.spool import letter_files
-from agent.spool.inventory import counted
+from agent.spool.inventory import counts_of
 from agent.spool.letter_files import Chunk, Place, Standing, files, path_of
 from agent.spool.lines import Books, Fate, Letter, emptied, parsed, read, sink_of
-from agent.spool.mark import Mark, sync_directory
+from agent.spool.mark import Mark, make_directory, sync_directory, sync_file
 
 log = structlog.get_logger()
 
@@ -54,15 +55,19 @@ class Letters:
     def load(self) -> int:
         """Read what is there, cut off a torn line; the index the dead lane goes on from."""
         try:
-            if self._mark.load() and self._mark.value is not None:
-                value = self._mark.value
-                self._first, self._next, self._at = int(value["first"]), int(value["next"]), int(value["at"])
-                self._books = counted(value)
+            if (known := counts_of(self._mark)) is not None:
+                self._first, self._next, self._at, self._books = known
         except FileNotFoundError:
             pass
         for left_over in self._directory.glob("*.new"):
             left_over.unlink()
         paths = files(self._directory)
+        if self._sync and self._directory.is_dir():
+            # What the last run wrote and did not live to sync: the dead lane goes on behind it.
+            for path in (*paths[-1:], self._mark.path):
+                with suppress(FileNotFoundError):
+                    sync_file(path)
+            sync_directory(self._directory)
         if paths:
             self._path = paths[-1]
             data = self._path.read_bytes()
@@ -87,7 +92,7 @@ class Letters:
 
     def append(self, first: int, letters: Sequence[bytes]) -> None:
         """Write letters that stand in the dead lane from index `first` on; durable on return."""
-        self._directory.mkdir(mode=0o700, exist_ok=True)
+        make_directory(self._directory)
         lines: list[bytes] = []
         keys: list[tuple[str, str]] = []
         size = 0
@@ -108,7 +113,7 @@ class Letters:
 
     def drop(self, first: int, letters: Sequence[bytes]) -> None:
         """Count letters without keeping them: there is no room."""
-        self._directory.mkdir(mode=0o700, exist_ok=True)
+        make_directory(self._directory)
         for at, letter in enumerate(letters, first):
             if at >= self._at:
                 self.dropped[sink_of(parsed(letter) or {})] += 1

@@ -91,7 +91,7 @@ def read(line: bytes) -> Line | None:
             return Line(first=number, last=number, at=at, letter=value, fate=_FATES[key])
         case "gone", [int(first), int(last)]:
             try:
-                gone = Books(Counter(value["replayed"]), Counter(value["dropped"]))
+                gone = Books(by_sink(value["replayed"]), by_sink(value["dropped"]))
             except (KeyError, TypeError):
                 return None
             return Line(first=first, last=last, at=at, gone=gone)
@@ -105,6 +105,13 @@ def parsed(line: bytes) -> Letter | None:
     except orjson.JSONDecodeError:
         return None
     return value if isinstance(value, dict) else None
+
+
+def by_sink(value: object) -> Counter[str]:
+    """Counts by sink, as they stand in a file. Raises TypeError where anything else stands there."""
+    if not isinstance(value, dict) or not all(isinstance(count, int) for count in value.values()):
+        raise TypeError("no counts by sink")
+    return Counter(value)
 
 
 def sink_of(letter: Letter) -> str:

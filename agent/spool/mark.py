@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ class Mark:
     def __init__(self, path: Path, slot: int = SLOT_BYTES) -> None:
         self.path = path
         self.value: Mapping[str, Any] | None = None  # as found or last written
+        self.is_torn = False  # one of two slots is no more what it was: what was found may be older than the last
         self._slot = slot
         self._generation = -1  # not looked at yet
         self._fd = -1
@@ -52,10 +54,13 @@ class Mark:
         data = self.path.read_bytes()
         self.value = None
         self._generation = 0
-        for start in (0, self._slot):
-            found = _read(data[start : start + self._slot])
-            if found is not None and found[0] > self._generation:
-                self._generation, self.value = found
+        pieces = data[: self._slot], data[self._slot : 2 * self._slot]
+        slots = [found for piece in pieces if (found := _read(piece)) is not None]
+        if slots:
+            self._generation, self.value = max(slots, key=lambda found: found[0])
+        # The first write leaves one slot blank, and no later one does.
+        blank = self._generation < 2 and not any(pieces[1 - self._generation % 2])
+        self.is_torn = len(slots) < 2 and not blank
         return self.value is not None
 
     def write(self, value: Mapping[str, Any], *, sync: bool = True) -> None:
@@ -87,6 +92,12 @@ class Mark:
         """Make the last unsynced write durable."""
         if self._fd >= 0:
             os.fdatasync(self._fd)
+
+    def rename(self, path: Path) -> None:
+        """Go on under another name. Raises OSError, and keeps the old one then."""
+        with suppress(FileNotFoundError):  # it is still to be made
+            self.path.rename(path)
+        self.path = path
 
     def remove(self) -> None:
         """Delete the file."""
@@ -122,9 +133,23 @@ class Mark:
         self._fd = fd
 
 
+def make_directory(path: Path) -> None:
+    """Make a directory and what is missing above it, with names that outlive a power cut. Raises OSError."""
+    missing = [place for place in (path, *path.parents) if not place.exists()]
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for place in missing:
+        if os.access(place.parent, os.R_OK):  # what may be written to and not read cannot be synced
+            sync_directory(place.parent)
+
+
 def sync_directory(path: Path) -> None:
     """Make the names in a directory durable."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    sync_file(path, os.O_DIRECTORY)
+
+
+def sync_file(path: Path, flags: int = 0) -> None:
+    """Make durable what stands in a file, whoever wrote it. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
     try:
         os.fsync(fd)
     finally:
@@ -140,5 +165,8 @@ def _read(slot: bytes) -> tuple[int, Mapping[str, Any]] | None:
         return None
     if crc32(text, crc32(slot[: _BEFORE_CRC.size])) != crc:
         return None
-    value = orjson.loads(text)
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
     return (generation, value) if isinstance(value, dict) else None

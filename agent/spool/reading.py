@@ -58,6 +58,8 @@ class _Ages:
 
     def __init__(self, clock: Clock, aged_before: int, stretch: Stretch | None) -> None:
         self._clock = clock
+        # One for the whole read: the clock may be set meanwhile.
+        self.distance = clock.distance()
         self._aged_before = aged_before
         self._stretch = stretch
         self._known: dict[tuple[bytes, int, int], tuple[int, bool]] = {}
@@ -72,7 +74,7 @@ class _Ages:
         key = (header.boot, header.newest_ms - header.newest_boot_ms, header.flags)
         correction = self._known.get(key)
         if correction is None:
-            correction = self._known[key] = self._clock.correction(header)
+            correction = self._known[key] = self._clock.correction(header, self.distance)
         offset, dated = correction
         self._oldest, self._newest = header.oldest_ms + offset, header.newest_ms + offset
         stretch = 0 if self._stretch is None else self._newest // self._stretch.length_ms
@@ -168,7 +170,17 @@ def read_run(
         return limit
     if not is_full and (wait := ages.left_ms()):
         return NotYet(at, expected, ages.oldest, wait / 1000, left - 1, grows=expected >= limit)
-    return Run(segment.id, at, b",".join(bodies), lengths, ages.oldest, ages.newest, ages.offset, ages.ageless)
+    return Run(
+        segment.id,
+        at,
+        b",".join(bodies),
+        lengths,
+        ages.oldest,
+        ages.newest,
+        ages.offset,
+        ages.ageless,
+        ages.distance,
+    )
 
 
 def _fitting(lengths: array[int], records: int, size: int, whole: int) -> int:

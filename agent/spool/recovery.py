@@ -7,7 +7,9 @@ them shows when it is read. Nothing is written here but the moving aside of what
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -17,7 +19,7 @@ from agent.spool import segment as segments
 from agent.spool.cursor import Kept, kept
 from agent.spool.frame import Header, claims_of, is_whole, lengths_of, origin_of
 from agent.spool.head import Head
-from agent.spool.mark import Mark
+from agent.spool.mark import Mark, sync_directory, sync_file
 from agent.spool.progress import Progress
 from agent.spool.scan import File, Window, payload, walk
 from agent.spool.segment import Segment
@@ -46,6 +48,26 @@ class FoundLane:
         named = [found.planned_end for _, found in self.cursors.values() if found is not None]
         registered = [position for _, position in self.head.cursors.values()]
         return max([self.end, self.head.head, *named, *registered])
+
+
+def sync(directory: Path, found: Iterable[FoundLane], progress: Progress) -> None:
+    """
+    Make durable what the last run wrote and did not live to sync, before anything is built on it. Raises OSError.
+
+    A message that is sent again would else be acknowledged for a record that the next power cut takes.
+    """
+    for place in (directory.parent.parent, directory.parent, directory):
+        if os.access(place, os.R_OK):  # the one above all may be closed to us
+            sync_directory(place)
+    for one in found:
+        progress.at(f"recovering lane {one.name}: syncing what was written last")
+        # Of the segments only the last: each of them was synced before the next one was made.
+        files = [segment.path for segment in one.segments[-1:]]
+        for path in (*files, one.mark.path, *(mark.path for mark, _ in one.cursors.values())):
+            with suppress(FileNotFoundError):
+                sync_file(path)
+            progress.tick()
+        sync_directory(one.directory)
 
 
 def file_name(name: str) -> str:
@@ -79,7 +101,7 @@ def lane(directory: Path, trouble: Trouble, progress: Progress = _SILENT) -> Fou
             if path.suffix == ".seg":
                 one = segments.found(path)
                 if one is None:
-                    trouble(path, "no segment by its name", True)
+                    trouble(path, "no segment by its name, or another by its header", True)
                 else:
                     out.segments.append(one)
             elif path.suffix == ".cursor":
@@ -88,6 +110,11 @@ def lane(directory: Path, trouble: Trouble, progress: Progress = _SILENT) -> Fou
             continue  # deleted while we look beside an agent at work
         except OSError as error:
             trouble(path, f"cannot be read: {error.strerror or error}", False)
+    for sink, (mark, value) in out.cursors.items():
+        # One that was renamed a moment before the end still says its former name; but then no other file has that.
+        if value is not None and value.sink != sink and (sink in out.head.cursors or value.sink in out.cursors):
+            trouble(mark.path, f"cursor of another sink, {value.sink}", True)
+            out.cursors[sink] = (Mark(mark.path), None)
     # Of two that begin at the same record, the one written later is the one that counts.
     out.segments.sort(key=lambda one: (one.base, one.group))
     out.group = max([out.head.group, *(one.group for one in out.segments)])
@@ -99,6 +126,8 @@ def lane(directory: Path, trouble: Trouble, progress: Progress = _SILENT) -> Fou
 def _load_head(out: FoundLane, trouble: Trouble) -> None:
     try:
         known = heads.decoded(out.mark.value) if out.mark.load() and out.mark.value is not None else None
+        if known is not None and known.lane not in ("", out.name):
+            known = None
     except FileNotFoundError:
         return
     except OSError as error:
@@ -112,12 +141,12 @@ def _load_head(out: FoundLane, trouble: Trouble) -> None:
 
 
 def read_cursor(path: Path, trouble: Trouble) -> tuple[Mark, Kept | None]:
-    """A cursor's file and what it says; None where that is damaged."""
+    """A cursor's file and what it says; None where that is damaged, or said of another lane."""
     mark = Mark(path)
     value = kept(mark.value) if mark.load() and mark.value is not None else None
-    if value is None:
+    if value is None or value.lane != unquote(path.parent.name):
         trouble(path, "cursor is damaged", True)
-        mark = Mark(path)
+        return Mark(path), None
     return mark, value
 
 
@@ -128,7 +157,7 @@ def _find_end(out: FoundLane, trouble: Trouble, progress: Progress) -> None:
         try:
             for header, whole in frames(one, progress):
                 if whole is not None and (limit is None or header.base < limit):
-                    end = header.end
+                    end = max(end, header.end)  # a frame may stand there a second time, further on
                     out.group = max(out.group, header.group)
         except OSError as error:
             trouble(one.path, f"cannot be read: {error.strerror or error}", False)
@@ -138,11 +167,15 @@ def _find_end(out: FoundLane, trouble: Trouble, progress: Progress) -> None:
             break
     # A segment that goes is first no longer named here: this one went behind our back.
     if out.head.segment and all(one.id != out.head.segment for one in out.segments):
-        text = (
-            f"the segment last written to, {out.head.segment:016x}, is gone: beyond what cursors and head mark"
-            " name the loss is unknown, at most one segment"
-        )
-        trouble(out.directory, text, False)
+        gone = f"the segment last written to, {out.head.segment:016x}, is gone"
+    elif out.mark.value is None and out.proven:  # the mark is there before the first record
+        gone = "the head mark is gone"
+    elif out.mark.is_torn and out.proven:
+        gone = "half of the head mark is damaged"
+    else:
+        return
+    text = f"{gone}: beyond what segments, cursors and head mark name the loss is unknown, at most one segment"
+    trouble(out.directory, text, False)
 
 
 def frames(segment: Segment, progress: Progress = _SILENT) -> Iterator[tuple[Header, memoryview | None]]:
@@ -181,17 +214,18 @@ def unacked(
                 continue
             limit = one.segments[place + 1].base if place + 1 < len(one.segments) else one.proven
             progress.at(f"recovering lane {one.name}: {place} of {len(one.segments)} segments")
-            for header, text in _believed(segment, limit, progress):
-                claims = claims_of(header, text)
-                if claims is None:
-                    continue
-                origin = origin_of(header, text)
-                if header.group <= max(acked.get(origin, 0), floor):
-                    continue
-                known = out.setdefault(origin, {})
-                for packet, digest in zip(*claims, strict=True):
-                    if packet and known.get(packet, (0, 0))[0] <= header.group:
-                        known[packet] = (header.group, digest)
+            with suppress(FileNotFoundError):  # settled and deleted while we look beside those at work
+                for header, text in _believed(segment, limit, progress):
+                    claims = claims_of(header, text)
+                    if claims is None:
+                        continue
+                    origin = origin_of(header, text)
+                    if header.group <= max(acked.get(origin, 0), floor):
+                        continue
+                    known = out.setdefault(origin, {})
+                    for packet, digest in zip(*claims, strict=True):
+                        if packet and known.get(packet, (0, 0))[0] <= header.group:
+                            known[packet] = (header.group, digest)
     return {origin: {packet: digest for packet, (_, digest) in known.items()} for origin, known in out.items()}
 
 

@@ -10,6 +10,7 @@ from array import array
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
 from agent.spool.checksum import crc32
 from agent.spool.frame import parse
@@ -94,8 +95,19 @@ def create(path: Path, segment: int, base: int, created_ms: int, lane: str) -> i
     return fd
 
 
+def _said(header: bytes) -> tuple[int, int, str] | None:
+    """Segment id, base and lane by a segment's header; None where that is damaged."""
+    if len(header) < HEADER_BYTES or not header.startswith(MAGIC):
+        return None
+    _, _, number, base, _, length = _HEADER.unpack_from(header)
+    end = min(_HEADER.size + length, HEADER_BYTES - 4)
+    if crc32(header[:end]).to_bytes(4, "little") != header[end : end + 4]:
+        return None
+    return number, base, header[_HEADER.size : end].decode(errors="replace")
+
+
 def found(path: Path) -> Segment | None:
-    """The segment a file name speaks of, with its size and first group; None where it is no segment."""
+    """The segment a file name speaks of, with its size and first group; None where there is none, or it is another."""
     match = _NAME.fullmatch(path.name)
     if match is None:
         return None
@@ -103,7 +115,10 @@ def found(path: Path) -> Segment | None:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         size = os.fstat(fd).st_size
-        first = parse(os.pread(fd, HEADER_BYTES, HEADER_BYTES), number)
+        data = os.pread(fd, 2 * HEADER_BYTES, 0)
     finally:
         os.close(fd)
+    if _said(data) not in (None, (number, base, unquote(path.parent.name))):
+        return None
+    first = parse(data[HEADER_BYTES:], number)
     return Segment(path, number, base, size, group=first.group if first else 0)

@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import structlog
 
 from agent import stats as numbers
+from agent.spool.change import change
 from agent.spool.cursor import Cursor
 from agent.spool.gather import Job, claim_once
 from agent.spool.lane import Lane
@@ -89,6 +90,16 @@ class Spool:
             await stack.enter_async_context(running(spool._works))
             yield spool
 
+    async def change(self, readers: Sequence[Reader]) -> None:
+        """
+        From now on these read, as if the spool had been closed and opened again with them.
+
+        Whoever works with the cursors of a sink that changes or goes has let go of them, and nothing is on its way to
+        the disk for a lane that changes readers: then what a lane holds is what was meant for those who read it.
+        Raises OSError where the disk does not take the change; the former readers can be changed back to then.
+        """
+        await change(self._works, readers)
+
     @property
     def lanes(self) -> Mapping[str, Lane]:
         """Every lane by its name, those of former selections and the dead letters' too."""
@@ -118,7 +129,7 @@ class Spool:
         future = self._loop.create_future()
         self._pending += size
         self._waiting.add(future)
-        self._works.writer.append(Job(parts, size, future))
+        self._works.writer.append(Job(parts, size, future, self._works.writer.clock.distance()))
         return future
 
     @property
@@ -131,11 +142,12 @@ class Spool:
         """Why nothing can be stored at present; None: all is well. What is appended meanwhile waits."""
         return self._closed_by_disk or self._closed_by_sink
 
-    async def flush(self) -> None:
-        """Return when all that was appended before is durable, or when the spool is closed."""
+    async def flush(self) -> bool:
+        """Return when all that was appended before is durable, or with False when the spool is closed."""
         marker = self.append(())
         while not marker.done() and self.closed_reason is None:
             await asyncio.wait({marker}, timeout=0.1)
+        return marker.done()
 
     async def alive(self) -> bool:
         """
@@ -152,8 +164,21 @@ class Spool:
 
     # What collectors use, by way of intake: which deliveries the broker may repeat.
 
+    async def recall(self, origin: str) -> bool:
+        """
+        Bring `unacked` up to date for a collector that begins anew: what it has stored before counts, too.
+
+        False where some of that is still to be stored, and the spool is closed.
+        """
+        works = self._works
+        if works.claims.is_behind(origin):
+            if not await self.flush():
+                return False
+            await self._loop.run_in_executor(works.pool, works.claims.recall, origin, list(self.lanes.values()))
+        return True
+
     def unacked(self, origin: str) -> dict[int, int]:
-        """Packet id -> payload hash of what was stored and not known to be acknowledged when the agent last ended."""
+        """Packet id -> payload hash of what was stored and not known to be acknowledged when the origin last ended."""
         return self._works.claims.unacked(origin)
 
     def checkpoint(self, origin: str) -> object:
@@ -175,18 +200,21 @@ class Spool:
 
     async def close_cursor(self, cursor: Cursor) -> None:
         """Remove the cursor of a former lane that is drained; the lane goes with its last cursor."""
-        own = self._works.cursors[cursor.sink][-1]
+        cursors = self._works.cursors[cursor.sink]
+        own = cursors[-1]
         if cursor is own:
             raise ValueError(f"{cursor.sink} still reads from {cursor.lane.name}")
-        if cursor not in self._works.cursors[cursor.sink]:
+        if cursor not in cursors:
             return  # a second try: what the first one left is for the next start
-        self._works.cursors[cursor.sink].remove(cursor)
+        cursors.remove(cursor)
         if own.absorbed != (cursor.lane.name, cursor.start):
             own.inherited_dead += cursor.ledger.dead + cursor.inherited_dead
             own.absorbed = (cursor.lane.name, cursor.start)
             await own.save()
         await cursor.save()  # where it cannot be deleted now, the next start is to find it drained
         await self._works.janitor.remove(cursor)
+        if cursor in (others := self._works.cursors.get(cursor.sink, [])):
+            others.remove(cursor)  # the readers were changed meanwhile, and it was found among the cursors
 
     # What gives dead letters back uses.
 

@@ -12,7 +12,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import secrets
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,11 +23,13 @@ from pathlib import Path
 import structlog
 
 from agent.errors import StateError, StateLocked, StateRefused, StateTooNew
-from agent.spool.mark import sync_directory
+from agent.spool.head import mark_of
+from agent.spool.mark import make_directory, sync_directory
 
 log = structlog.get_logger()
 
 FORMAT = 1
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ def held(path: Path, version: str, keep_damaged: int) -> Iterator[StateDirectory
     """Hold the state directory. Raises a StateError and has touched nothing then."""
     try:
         check_format(path, version)
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(path)
         fd = _lock(path)
     except PermissionError as error:
         raise StateRefused(error.filename or path) from error
@@ -100,20 +104,27 @@ def held(path: Path, version: str, keep_damaged: int) -> Iterator[StateDirectory
 
 
 def check_format(path: Path, version: str) -> None:
-    """Raise StateTooNew where a newer program has written here."""
+    """
+    Raise StateTooNew where a newer program has written here.
+
+    It names itself beside its format. A number that this version cannot know, or that none stands beside, is damage.
+    """
     try:
         words = (path / "format").read_text(encoding="utf-8", errors="replace").split()
     except FileNotFoundError:
         return
-    if words and words[0].isdigit():
-        if int(words[0]) > FORMAT:
-            by = words[1] if len(words) > 1 else "an unknown version"
-            raise StateTooNew(
-                f"{path}: written in spool format {words[0]} by version {by};"
-                f" this is version {version}, which reads format {FORMAT}"
-            )
-    elif (path / "lanes").is_dir():
+    number = int(words[0]) if words and _NUMBER.fullmatch(words[0]) else None
+    if number is not None and number > FORMAT and len(words) > 1 and _numbers(words[1]) > _numbers(version):
+        raise StateTooNew(
+            f"{path}: written in spool format {number} by version {words[1]};"
+            f" this is version {version}, which reads format {FORMAT}"
+        )
+    if number not in range(1, FORMAT + 1) and (path / "lanes").is_dir():
         log.warning("the format file is damaged, taken as this program's", file=str(path / "format"), format=FORMAT)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall("[0-9]{1,9}", version)))
 
 
 def _lock(path: Path) -> int:
@@ -147,13 +158,27 @@ def _lock_target(path: Path) -> int:
 
 def _holder(path: Path) -> str:
     try:
-        pid = (path / "lock").read_text().strip()
+        pid = (path / "lock").read_text(errors="replace").strip()
     except OSError:
         return ""
     return f" (process {pid})" if pid.isdigit() else ""
 
 
 def _instance(path: Path) -> str | None:
+    """The name that was made once: as the head marks have it, which no damage changes, or else the file."""
+    written = _written_instance(path)
+    named: Counter[str] = Counter()
+    for place in (path / "lanes").glob("*/head"):
+        mark = mark_of(place.parent)
+        try:
+            if mark.load() and mark.value is not None and (name := mark.value.get("instance")):
+                named[str(name)] += 1
+        except OSError:
+            continue  # said by whoever reads the lane
+    return written if written in named or not named else named.most_common(1)[0][0]
+
+
+def _written_instance(path: Path) -> str | None:
     try:
         text = (path / "instance").read_text(encoding="ascii", errors="replace").strip()
     except OSError:

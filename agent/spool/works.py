@@ -22,7 +22,6 @@ from agent.spool.janitor import Janitor
 from agent.spool.keeper import Keeper
 from agent.spool.lane import Lane
 from agent.spool.letters import Letters
-from agent.spool.mark import sync_directory
 from agent.spool.progress import Progress
 from agent.spool.readers import Readers
 from agent.spool.retired import Retired
@@ -52,10 +51,12 @@ class Listener:
 class Works:
     """The parts, and who owns what: the writer its segments, the keeper every mark, the janitor the limits."""
 
+    state: StateDirectory
     lanes: dict[str, Lane]
     cursors: dict[str, list[Cursor]]  # by sink, former lanes first
-    wanted: frozenset[str]  # lanes that are written to
+    wanted: set[str]  # lanes that are written to
     group: int  # number of the last commit found
+    clock: Clock
     claims: Claims
     keeper: Keeper
     pool: Readers
@@ -78,15 +79,11 @@ async def assemble(
     pool = Readers()
     closed = await keeper.call(_prepare, state)
 
-    def trouble(path: Path, text: str, aside: bool) -> None:
-        log.error("damage found", file=str(path), problem=text)
-        if aside:
-            state.set_aside(path)
-
-    found = await keeper.call(recovery.lanes, state.lanes, trouble, progress)
+    found = await keeper.call(recovery.lanes, state.lanes, trouble_in(state), progress)
+    if found and settings.durability != "none":
+        await keeper.call(_sync, state, found, progress)
     readers = [*readers, Reader(dead.SINK, dead.LANE)]
-    wanted = frozenset(reader.lane for reader in readers)
-    await keeper.call(roster.rename, readers, found.values())
+    wanted = {reader.lane for reader in readers}
     roster.restore(readers, found.values())
     claims = await keeper.call(Claims.recovered, found, progress)
     clock = Clock(max((one.head.wall_ms for one in found.values()), default=0))
@@ -99,10 +96,12 @@ async def assemble(
         )
         lanes[name] = Lane(name, one.directory, one.segments, one.proven, clock)
         lanes[name].pool = pool
-    cursors = {reader.sink: roster.cursors(reader, lanes, found, keeper.write) for reader in readers}
+    present = roster.loaded(found, lanes, keeper.write)
+    await roster.rename(readers, present, keeper)
+    seats = roster.assigned(readers, lanes, present, keeper.write)
+    cursors = seats.cursors
     by_lane: dict[str, list[Cursor]] = {name: [] for name in lanes}
-    retired = roster.retired(readers, lanes, found, keeper.write)
-    for cursor in [*(cursor for some in cursors.values() for cursor in some), *retired]:
+    for cursor in seats.all():
         by_lane[cursor.lane.name].append(cursor)
     letters = Letters(
         state.dead_letters,
@@ -117,7 +116,7 @@ async def assemble(
         cursors=by_lane,
         heads={name: found[name].mark if name in found else mark_of(lanes[name].directory) for name in lanes},
         wanted=wanted,
-        retired=Retired(retired, clock, settings.retire_after),
+        retired=Retired(seats.retired, clock, settings.retire_after),
         settings=settings,
         state=state,
         keeper=keeper,
@@ -147,12 +146,17 @@ async def assemble(
         closed=closed,
     )
     tell.closed_by_disk(closed)
-    await keeper.call(_make_files, lanes, cursors)
+    try:
+        await keeper.call(roster.write, lanes.values(), seats.unwritten())
+    except OSError as error:
+        log.warning("spool cannot make all its files yet", reason=str(error))
     return Works(
+        state=state,
         lanes=lanes,
         cursors=cursors,
         wanted=wanted,
         group=writer.group,
+        clock=clock,
         claims=claims,
         keeper=keeper,
         pool=pool,
@@ -161,6 +165,17 @@ async def assemble(
         drain=drain,
         letters=letters,
     )
+
+
+def trouble_in(state: StateDirectory) -> recovery.Trouble:
+    """What is done about damage in the directory: it is said, and what cannot be read is set aside."""
+
+    def trouble(path: Path, text: str, aside: bool) -> None:
+        log.error("damage found", file=str(path), problem=text)
+        if aside:
+            state.set_aside(path)
+
+    return trouble
 
 
 @asynccontextmanager
@@ -228,20 +243,11 @@ def _prepare(state: StateDirectory) -> str | None:
     return None
 
 
-def _make_files(lanes: Mapping[str, Lane], cursors: Mapping[str, list[Cursor]]) -> None:
-    """Lanes and cursors get their files now, while there is room for them; what fails is made later."""
+def _sync(state: StateDirectory, found: Mapping[str, recovery.FoundLane], progress: Progress) -> None:
     try:
-        for lane in lanes.values():
-            if not lane.directory.is_dir():
-                lane.directory.mkdir(mode=0o700)
-                sync_directory(lane.directory.parent)
-        for some in cursors.values():
-            for cursor in some:
-                if cursor.mark.value is None:
-                    cursor.mark.write(cursor.encoded())
-                    cursor.saved = cursor.position
+        recovery.sync(state.lanes, found.values(), progress)
     except OSError as error:
-        log.warning("spool cannot make all its files yet", reason=str(error))
+        log.error("records may be lost in a power cut", directory=str(state.path), reason=str(error))
 
 
 async def _kept_up(name: str, run: Callable[[], Awaitable[None]]) -> None:

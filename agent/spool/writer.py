@@ -17,6 +17,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 
 import structlog
 
@@ -115,13 +117,12 @@ class Writer:
                 self._chores()
         except _StoppedError:
             pass
-        except Exception:
-            # A bug. Nothing more is acknowledged, and the watchdog misses the beat.
+        except BaseException:
+            # A bug, whatever ends this thread. Nothing more is acknowledged, and the watchdog misses the beat.
             log.exception("the spool's writer failed")
             self._close("the writer failed, see the log")
         finally:
-            for lane in list(self.lanes.values()):
-                self._appender.seal(lane)
+            self._appender.close()
 
     def _gather(self) -> list[Job]:
         jobs: list[Job] = []
@@ -148,17 +149,24 @@ class Writer:
 
     def _commit(self, jobs: list[Job]) -> None:
         self._alive()
-        parts: dict[str, list[Part]] = {}
+        parts: dict[str, list[tuple[int, Part]]] = {}
         for job in jobs:
             for part in job.parts:
                 if part.records:
-                    parts.setdefault(part.lane, []).append(part)
+                    parts.setdefault(part.lane, []).append((job.distance, part))
         heads: dict[str, int] = {}
         # In the order of their names: see gather.claim_once.
         for name in sorted(parts):
             self._alive()  # each lane is a sync of its own, and a slow card may take most of a minute for one
-            heads[name] = self._write(self.lanes[name], drafts(parts[name], self.clock))
+            heads[name] = self._write(self.lanes[name], self._drafts(parts[name]))
         self._tell(self.report.durable, jobs, heads, self.group)
+
+    def _drafts(self, parts: list[tuple[int, Part]]) -> list[Draft]:
+        """Frames for one lane; all parts have one distance, but where the clock was set between their arrivals."""
+        stretches = groupby(parts, key=itemgetter(0))
+        return [
+            each for distance, some in stretches for each in drafts([part for _, part in some], self.clock, distance)
+        ]
 
     def _write(self, lane: Lane, work: list[Draft]) -> int:
         """Make the frames durable in that lane, however long it takes; the index after them."""
@@ -216,7 +224,7 @@ class Writer:
             self._wake.wait(seconds)
             self._wake.clear()
             self._alive()
-            self._appender.seal_asked(list(self.lanes.values()))
+            self._appender.seal_asked()
         if self._stopping:
             raise _StoppedError
 
@@ -224,8 +232,7 @@ class Writer:
         """What is due between two groups."""
         self._alive()
         self._wake.clear()
-        lanes = list(self.lanes.values())
-        self._appender.seal_asked(lanes)
+        self._appender.seal_asked()
         if self.closed is not None:
             try:
                 self.state.prepare()
@@ -235,7 +242,7 @@ class Writer:
                 self._open("spool can be written again")
         if self.settings.durability == "interval" and time.monotonic() >= self._synced + self.settings.interval:
             self._synced = time.monotonic()
-            self._appender.sync(lanes)
+            self._appender.sync()
 
     def _alive(self) -> None:
         self.beat(BEAT_SECONDS)

@@ -53,3 +53,20 @@ def test_ticks_follow_from_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPat
                 assert ticks >= 1
 
     run(main())
+
+
+def test_cursors_are_saved_in_time_however_often_room_is_called_for(tmp_path: Path) -> None:
+    # As a writer does on a full disk: the room it calls for comes of cursors that are saved.
+    async def main() -> None:
+        async with rig(tmp_path) as it, far_side() as far:
+            delivery = it.delivery(Post(far.port))
+            [cursor] = it.spool.cursors("lake")
+            async with it.running(delivery):
+                await it.put([0])
+                await until(lambda: delivery.queued() == 0)
+                for _ in range(30):
+                    it.spool._works.janitor.wake()
+                    await later(0.1)
+                assert cursor.saved == 1
+
+    run(main())

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from e2e.scene import DATASET, Cloud, cloud, in_a_thread, obsrv_sink
 from network.tunnel import Tunnels, proxy
-from scene import DATASET, Cloud, cloud, in_a_thread, obsrv_sink
 
 from agent.sandbox import ncloud, obsrv, rackspace
 from agent.sandbox.ncloud import process as ncloud_process

@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 # Both ends of each socket are on the one loop: what was sent is there at once, or all but at once.
 UNDER_WAY = 0.0001
+# What the loop's own time is made of, whatever `time.monotonic` is told to say.
+_monotonic = time.monotonic
 # A thread may end a moment after it has said so: whoever waits for it looks again so soon.
 GLANCE = 0.002
 
@@ -60,6 +62,9 @@ class SimulatedLoop(VirtualLoop):
     def __init__(self) -> None:
         self.skipping = ImpatientSelector()
         asyncio.SelectorEventLoop.__init__(self, self.skipping)
+
+    def time(self) -> float:
+        return _monotonic() + self.skipping.skipped
 
 
 class World:
@@ -117,7 +122,7 @@ class World:
 
 @contextmanager
 def _clocks(loop: SimulatedLoop) -> Iterator[None]:
-    """`time` tells the simulation's time as long as the block lasts; of `time.monotonic` the loop is made, it stays."""
+    """`time` tells the simulation's time as long as the block lasts."""
     seconds, nanoseconds, clock = time.time, time.time_ns, time.clock_gettime_ns
 
     def ahead() -> int:
@@ -126,10 +131,11 @@ def _clocks(loop: SimulatedLoop) -> Iterator[None]:
     time.time = lambda: seconds() + loop.skipping.skipped
     time.time_ns = lambda: nanoseconds() + ahead()
     time.clock_gettime_ns = lambda which: clock(which) + ahead()
+    time.monotonic = lambda: _monotonic() + loop.skipping.skipped
     try:
         yield
     finally:
-        time.time, time.time_ns, time.clock_gettime_ns = seconds, nanoseconds, clock
+        time.time, time.time_ns, time.clock_gettime_ns, time.monotonic = seconds, nanoseconds, clock, _monotonic
 
 
 def simulate(main: Callable[[World], Coroutine[Any, Any, T]], *, grain: float = 0.0) -> T:

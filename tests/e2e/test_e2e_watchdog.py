@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
 import shutil
-import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -31,50 +26,13 @@ from scene import (
     subscribed,
 )
 
+from systemd import WATCHDOG, systemd
+
 pytestmark = pytest.mark.mosquitto
-
-WATCHDOG = 1.0  # seconds: WatchdogSec= of the unit
-
-
-class Systemd:
-    """What systemd would hear."""
-
-    def __init__(self) -> None:
-        name = f"e2e-{secrets.token_hex(8)}"
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(f"\0{name}")
-        self.env = {"NOTIFY_SOCKET": f"@{name}", "WATCHDOG_USEC": str(int(WATCHDOG * 1_000_000))}
-        self.fed: list[float] = []
-        self.said: list[str] = []
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    def _listen(self) -> None:
-        with contextlib.suppress(OSError):
-            while text := self._socket.recv(65536).decode():
-                if "WATCHDOG=1" in text:
-                    self.fed.append(time.monotonic())
-                self.said.append(text)
-
-    def longest_silence(self, since: float) -> float:
-        """The longest time between two feeds since that moment, up to now."""
-        moments = [since, *(moment for moment in list(self.fed) if moment > since), time.monotonic()]
-        return max(later - earlier for earlier, later in pairwise(moments))
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-@contextlib.contextmanager
-def _systemd() -> Iterator[Systemd]:
-    host = Systemd()
-    try:
-        yield host
-    finally:
-        host.close()
 
 
 def test_broker_and_sink_down_for_ten_watchdog_periods_restart_nothing(tmp_path: Path) -> None:
-    with _systemd() as host, broker(tmp_path) as plant, contextlib.ExitStack() as stack:
+    with systemd() as host, broker(tmp_path) as plant, contextlib.ExitStack() as stack:
         far = stack.enter_context(cloud(tmp_path))
         config = HASTY_AGENT + mqtt_collector(plant.url) + obsrv_sink(far.url)
         with AgentProcess(tmp_path / "agent", config, host.env) as agent:
@@ -143,7 +101,7 @@ def _hanging_sync(directory: Path) -> Path:
 
 def test_a_writer_thread_that_hangs_is_not_fed_for(tmp_path: Path) -> None:
     library, flag = _hanging_sync(tmp_path), tmp_path / "hang"
-    with _systemd() as host, broker(tmp_path) as plant, cloud(tmp_path) as far:
+    with systemd() as host, broker(tmp_path) as plant, cloud(tmp_path) as far:
         config = HASTY_AGENT + mqtt_collector(plant.url) + obsrv_sink(far.url)
         env = {**host.env, "LD_PRELOAD": str(library), "HANG_WHILE_THERE_IS": str(flag)}
         with AgentProcess(tmp_path / "agent", config, env) as agent:

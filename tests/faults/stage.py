@@ -119,13 +119,15 @@ class Scene:
         """
         Wait until every message has come to an end at every receiver; then stop the agent, or leave it running.
 
-        A message that never does is not waited for without end: it is missing, then.
+        A message that never does is missing: after so many seconds in which no other arrives either.
         """
         numbers = self.acknowledged()
-        deadline = time.monotonic() + timeout
         for receiver in self.receivers:
             wanted = {e2e.uid(number) for number in numbers if receiver.wants(number)}
+            deadline, seen = time.monotonic() + timeout, -1
             while time.monotonic() < deadline and not self._has_ended(receiver, wanted):
+                if (stored := len(receiver.stored().ids)) > seen:
+                    deadline, seen = time.monotonic() + timeout, stored
                 time.sleep(0.05)  # between two questions
         self.settled = True
         if stop:

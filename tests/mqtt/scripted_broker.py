@@ -135,7 +135,7 @@ def _filters(body: bytes, five: bool) -> list[str]:
 
 @dataclass
 class Broker:
-    """Listens; `links` are the connections so far, the newest last."""
+    """Listens, the second time on the same port; `links` are the connections so far, the newest last."""
 
     version: Literal["5", "3.1.1"]
     port: int = 0
@@ -165,7 +165,7 @@ class Broker:
             link.ended = True
             writer.close()
 
-        listener = socket.create_server(("127.0.0.1", 0))
+        listener = socket.create_server(("127.0.0.1", self.port))
         if self.receive_buffer is not None:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
         if self.segment is not None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from mqtt_harness import BOTH, Version, collector, eventually, run
+from scripted_scene import link, scene
 
 from agent.collectors.mqtt import connecting
 from agent.collectors.mqtt.wire import Target
@@ -59,5 +60,19 @@ def test_between_attempts_there_is_time_to_spare(version: Version) -> None:
         async with taken.running(up=False):
             await eventually(lambda: taken.part.state == "down", "a failed attempt")
             assert taken.part.due - time.monotonic() > 30
+
+    run(main())
+
+
+@pytest.mark.parametrize("version", BOTH)
+def test_what_is_read_at_once_is_bounded_in_bytes_too(version: Version) -> None:
+    async def main() -> None:
+        async with scene(version) as (broker, taken):
+            first = await link(broker, 0)
+            payload = b"x" * 50_000
+            first.send(*[first.publish(payload, number) for number in range(1, 101)])
+            await taken.intake.holds(100)
+            most = max(sum(map(len, each.payloads)) for each in taken.intake.emissions)
+            assert most <= 256 * 1024 + len(payload)
 
     run(main())

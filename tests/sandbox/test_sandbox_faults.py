@@ -82,6 +82,12 @@ def test_a_reset_before_and_after_storing() -> None:
     assert stored_after(faults.reset("stored"), ConnectionError) == ["m", "m"]
 
 
+def test_an_answer_to_the_byte_whoever_gives_it() -> None:
+    status, headers, body, stored = under(faults.verbatim(200, '{"id":', retry_after="soon"))
+    assert (status, headers["Retry-After"], body, stored) == (200, "soon", b'{"id":', [])
+    assert under(faults.verbatim(500, stored=True))[2:] == (b"", ["a"])
+
+
 def test_a_hang_never_answers() -> None:
     assert stored_after(faults.hang(), TimeoutError, timeout=0.5) == ["m"]
     assert stored_after(faults.hang("stored"), TimeoutError, timeout=0.5) == ["m", "m"]

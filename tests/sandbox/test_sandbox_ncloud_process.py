@@ -29,6 +29,7 @@ def test_a_process_takes_faults_keys_schemas_and_settings_and_keeps_a_journal(tm
         far.settings(clock_offset=0)
         far.fault("gateway", code="510", stored=True, count=1)
         assert put({"cpu": 2, "host": "b"}) == 504
+        assert far.hits() == 1
         far.fault("unavailable", retry_after=1)
         assert put(A) == 503
         far.heal()

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import trustme
-from far import call, put
+from far import call, envelope, put
 
-from agent.sandbox.obsrv import Sandbox, ledger, process
+from agent.sandbox.obsrv import Key, Sandbox, ledger, process
 
 
 def test_a_process_takes_faults_and_keeps_a_journal(tmp_path: Path) -> None:
@@ -27,8 +27,11 @@ def test_a_process_takes_faults_and_keeps_a_journal(tmp_path: Path) -> None:
         far.fault("unavailable", count=1, retry_after=1)
         assert asyncio.run(put(port, "2", [{"uid": "d"}])) == 503
         far.fault("refuse")
+        assert far.hits() == 1
         assert asyncio.run(put(port, "2", [{"uid": "d"}])) == 400
+        assert far.hits() == 2
         far.heal()
+        assert far.hits() == 0
         assert asyncio.run(put(port, "2", [{"uid": "e"}])) == 200
         report = far.report()
         assert far.stored_ids("lake") == {"a": 1, "b": 1, "e": 1}
@@ -41,6 +44,22 @@ def test_a_process_takes_faults_and_keeps_a_journal(tmp_path: Path) -> None:
     books = ledger.read_journal(tmp_path / "journal")
     assert [(entry["dataset"], entry["msgid"]) for entry in books["conflict"]] == [("lake", "2")]
     assert [entry["count"] for entry in books["accepted"]] == [2, 2, 1, 1]
+
+
+def test_a_process_can_be_told_to_ask_for_tokens(tmp_path: Path) -> None:
+    key, foreign = Key.make(), Key.make()
+    with process.start(tmp_path / "journal", datasets=["lake"]) as far:
+        port = urlsplit(far.url).port or 0
+        far.rbac(key)
+        tokens = (
+            foreign.token({"roles": ["admin"]}),
+            key.token({"roles": ["viewer"]}),
+            key.token({"roles": ["admin"]}),
+        )
+        asked = [{"Authorization": f"Bearer {token}"} for token in tokens]
+        body = envelope("1", [{"uid": "a"}])
+        assert [call(port, "POST", "/v2/data/in/lake", body, each)[0] for each in asked] == [401, 403, 200]
+        assert far.stored_ids("lake") == {"a": 1}
 
 
 def test_it_serves_ipv6_and_tls() -> None:

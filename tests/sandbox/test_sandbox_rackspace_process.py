@@ -34,7 +34,10 @@ def test_a_process_takes_faults_and_keeps_a_journal(tmp_path: Path) -> None:
         far.clock(0.0)
         far.fault("over_limit", at="identity", retry_after=9)
         assert sign_in(far.identity_url).headers["Retry-After"] == "9"
+        assert far.hits() == 1
         far.heal()
+        far.fault("verbatim", at="identity", status=200, body="hello", count=1)
+        assert sign_in(far.identity_url).body == b"hello"
         far.revoke()
         assert send() == 401
         far.rotate("someone", "changed")

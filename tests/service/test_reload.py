@@ -9,6 +9,8 @@ from pathlib import Path
 
 from processes import AgentProcess, get, wait_for
 
+from agent.config import load
+
 CONFIG = """
 [agent]
 tags = {{ version = "{version}" }}
@@ -48,6 +50,24 @@ def test_a_good_file_is_taken_on_and_a_bad_one_changes_nothing(tmp_path: Path) -
         size = out.stat().st_size
         wait_for("more records", lambda: out.stat().st_size > size)
         assert versions(out) == {"1", "2"}
+        assert agent.stop() == 0
+        assert agent.command("audit").returncode == 0
+
+
+def test_of_many_hups_in_a_row_none_is_lost_and_the_last_file_is_what_runs(tmp_path: Path) -> None:
+    out = tmp_path / "out.ndjson"
+
+    def running() -> str:
+        return str(agent.status()["agent"]["config_hash"])
+
+    with AgentProcess(tmp_path / "agent", CONFIG.format(version="1", path=out)) as agent:
+        agent.start()
+        for n in range(40):
+            more = f'[sinks.more]\ntype = "file"\npath = "{out}.{n % 7}"\nkeep = {n}\n'
+            agent.configure(CONFIG.format(version="1", path=out) + (more if n % 3 else "") + ("[" if n == 20 else ""))
+            reload(agent)
+        wanted = load([agent.config], {}).config_hash
+        wait_for("the last file", lambda: running() == wanted)
         assert agent.stop() == 0
         assert agent.command("audit").returncode == 0
 

@@ -337,6 +337,21 @@ def test_a_row_that_is_too_large_costs_no_other_row_a_second_delivery() -> None:
     run(main())
 
 
+@pytest.mark.parametrize("times", range(1, 4))
+def test_what_is_too_large_for_a_moment_only_is_not_left_out(times: int) -> None:
+    async def main() -> None:
+        async with Sandbox.open([row(0)], keys=KEYS) as sandbox:
+            made = sink(sandbox.url)
+            sandbox.faults.add(gateway("430", count=times))
+            async with made.open() as send:
+                with capture_logs() as logs:
+                    await send(with_giants(made, name="one"))
+            assert sorted(row.dimensions["device"] for row in sandbox.stored(cw_key(0))) == ["d0", "d1", "d2"]
+            assert not [line for line in logs if line["log_level"] == "error"]
+
+    run(main())
+
+
 def test_where_every_row_is_too_large_none_is_left_out() -> None:
     async def main() -> None:
         async with Sandbox.open([row(0)], keys=KEYS, body_limit=4000) as sandbox:

@@ -52,9 +52,11 @@ OK = b'{"params":{"status":"SUCCESS"},"responseCode":"OK"}'
         (200, b'{"responseCode":"OK"}', "taken"),
         (200, b'{"params":{"status":"success"}}', "taken"),
         # Status and error.code decide (wire page, section 5); what is missing says nothing against it.
-        (200, b"{}", "taken"),
         (202, b'{"result":{}}', "taken"),
-        # Of what is not an object at all, Obsrv is not the author.
+        # Of what has none of its marks, Obsrv is not the author.
+        (200, b"{}", "Retryable+ambiguous"),
+        (200, b'{"message":"Welcome"}', "Retryable+ambiguous"),
+        (200, b'{"status":"ok"}', "Retryable+ambiguous"),
         (200, b"", "Retryable+ambiguous"),
         (200, b"POST", "Retryable+ambiguous"),
         (200, b"<html>Welcome</html>", "Retryable+ambiguous"),

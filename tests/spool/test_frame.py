@@ -172,7 +172,7 @@ def test_frames_larger_than_what_is_read_at_once_are_found(chunk: int) -> None:
 
 def test_parts_become_full_frames_and_no_body_passes_the_limit() -> None:
     parts = [part(records(40, i * 40, 250)) for i in range(20)] + [part(records(1, size=200_000)), part(records(3))]
-    out = drafts(parts, Clock())
+    out = drafts(parts, clock := Clock(), clock.distance())
     sizes = [len(one.body) for one in out]
     assert [record for one in out for record in _records(one)] == [record for one in parts for record in one.records]
     assert [size for size in sizes if size > BODY_BYTES] == [200_000]
@@ -186,13 +186,13 @@ def test_parts_of_other_origins_kinds_and_times_do_not_share_a_frame() -> None:
     late = part(records(1), received_ms=1_790_000_002_000)
     other = part(records(1), origin="host", received_ms=1_790_000_002_000)
     dead = part(records(1), kind=Kind.DEAD, received_ms=1_790_000_002_000)
-    out = drafts([old, near, late, other, dead], Clock())
+    out = drafts([old, near, late, other, dead], clock := Clock(), clock.distance())
     assert [(one.count, one.kind) for one in out] == [(2, 1), (1, 1), (1, 1), (1, 2)]
     assert (out[0].stamp.oldest_ms, out[0].stamp.newest_ms) == (1_790_000_000_000, 1_790_000_000_900)
 
 
 def test_a_part_without_packets_claims_none_beside_one_with() -> None:
-    out = drafts([part(records(2)), part(records(1), packets=[7], hashes=[9])], Clock())
+    out = drafts([part(records(2)), part(records(1), packets=[7], hashes=[9])], clock := Clock(), clock.distance())
     (one,) = out
     header = parse(one.header(1, 1, 0))
     assert header is not None

@@ -14,7 +14,7 @@ import pytest
 from spooling import dead as dead_part
 from spooling import letter, opened, part, records, run
 
-from agent.spool import State, audit, books, dead
+from agent.spool import State, audit, books, dead, inventory
 from agent.spool import letters as letters_module
 from agent.spool.letter_files import Standing, files
 from agent.spool.letters import Letters
@@ -263,7 +263,7 @@ def test_a_letter_that_went_for_room_while_it_was_replayed_is_booked_as_replayed
     letters.take_out(chunk.letters, "replayed")
     letters.close()
     assert letters.dropped["lake"] == dropped - 1
-    found = letters_module.counted(letters._mark.value or {})
+    found = inventory.counted(letters._mark.value or {})
     assert found.replayed == {"lake": 1}
 
 
@@ -283,7 +283,7 @@ def test_files_that_grow_old_take_what_was_taken_out_of_them_into_the_books(tmp_
     (path,) = files(tmp_path)
     assert [orjson.loads(line)["id"] for line in path.read_bytes().splitlines()] == ["b-0"]
     assert letters.dropped["lake"] == 6
-    assert letters_module.counted(letters._mark.value or {}).replayed == {"lake": 4}
+    assert inventory.counted(letters._mark.value or {}).replayed == {"lake": 4}
 
 
 def _first(letters: Letters) -> list[Standing]:

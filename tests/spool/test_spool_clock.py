@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from spooling import now_ms, opened, part, records, run
 
 from agent.record import Run
+from agent.spool import writer
 from agent.spool.clock import BUILT_MS, HELD_MS, STEP_MS, Clock
 from agent.spool.frame import Header, parse
 from agent.spool.gather import drafts
@@ -37,10 +39,14 @@ class Machine:
 
 
 def stamped(clock: Clock, received_ms: int) -> Header:
-    (one,) = drafts([part(records(1), received_ms=received_ms)], clock)
+    (one,) = drafts([part(records(1), received_ms=received_ms)], clock, clock.distance())
     header = parse(one.header(1, 1, 0))
     assert header is not None
     return header
+
+
+def correction(clock: Clock, header: Header) -> tuple[int, bool]:
+    return clock.correction(header, clock.distance())
 
 
 def test_a_right_clock_is_left_alone() -> None:
@@ -48,8 +54,8 @@ def test_a_right_clock_is_left_alone() -> None:
     clock = machine.clock()
     header = stamped(clock, machine.wall)
     machine.sleep(HOUR)
-    assert clock.correction(header) == (0, True)
-    assert machine.clock().correction(header) == (0, True)
+    assert correction(clock, header) == (0, True)
+    assert correction(machine.clock(), header) == (0, True)
 
 
 def test_drift_and_slewing_do_not_change_what_was_sent_before() -> None:
@@ -59,7 +65,7 @@ def test_drift_and_slewing_do_not_change_what_was_sent_before() -> None:
     for _ in range(9):
         machine.sleep(HOUR)
         machine.wall += 1000
-        assert clock.correction(header)[0] == 0
+        assert correction(clock, header)[0] == 0
 
 
 @pytest.mark.parametrize("wrong", [0, TODAY - HOUR, TODAY + 20 * HOUR])
@@ -69,18 +75,18 @@ def test_a_clock_that_is_set_within_the_boot_corrects_what_it_stamped(wrong: int
     header = stamped(clock, machine.wall)
     machine.sleep(5 * HOUR)
     machine.wall = TODAY + 5 * HOUR
-    offset, known = clock.correction(header)
+    offset, known = correction(clock, header)
     assert known
     assert header.newest_ms + offset == TODAY
     # The same by a process that was started after the clock was set.
-    assert machine.clock().correction(header) == (offset, True)
+    assert correction(machine.clock(), header) == (offset, True)
 
 
 def test_across_boots_the_wall_clock_counts_where_both_were_right() -> None:
     machine = Machine()
     header = stamped(machine.clock(), machine.wall)
     machine.reboot(TODAY + HOUR)
-    assert machine.clock(known_ms=TODAY).correction(header) == (0, True)
+    assert correction(machine.clock(known_ms=TODAY), header) == (0, True)
 
 
 def test_across_boots_nothing_is_known_where_one_was_wrong() -> None:
@@ -88,9 +94,9 @@ def test_across_boots_nothing_is_known_where_one_was_wrong() -> None:
     wrong = stamped(machine.clock(), machine.wall)
     right = stamped(Machine().clock(), TODAY)
     machine.reboot(TODAY)
-    assert machine.clock().correction(wrong) == (0, False)
+    assert correction(machine.clock(), wrong) == (0, False)
     machine.reboot(7000)
-    assert machine.clock(known_ms=TODAY).correction(right) == (0, False)
+    assert correction(machine.clock(known_ms=TODAY), right) == (0, False)
 
 
 def test_a_time_before_what_the_disk_has_seen_is_not_right() -> None:
@@ -137,6 +143,31 @@ def test_a_clock_that_was_set_back_and_left_there_is_believed_over_what_it_showe
     machine.sleep(HELD_MS)
     assert clock.note() == machine.wall
     assert clock.credible()
+
+
+@pytest.mark.parametrize("wrong", [0, TODAY - HOUR, TODAY + HOUR])
+def test_a_clock_that_is_set_between_arrival_and_writing_corrects_what_waited(
+    state: Path, monkeypatch: pytest.MonkeyPatch, wrong: int
+) -> None:
+    machine = Machine(wall=wrong)
+    real = writer.drafts
+
+    def set_before(*arguments: Any) -> Any:
+        machine.wall = TODAY
+        return real(*arguments)
+
+    async def main() -> None:
+        async with opened(state) as spool:
+            lane = spool.lanes["all"]
+            lane._clock._wall, lane._clock._boottime = lambda: machine.wall, lambda: machine.boot
+            lane._clock._distance = lane._clock._wall() - lane._clock._boottime()
+            monkeypatch.setattr(writer, "drafts", set_before)
+            await spool.append([part(records(1), received_ms=machine.wall)])
+            got = await lane.read(0, 10, 1000)
+            assert isinstance(got, Run)
+            assert (got.newest_ms, got.clock_offset_ms) == (TODAY, TODAY - wrong)
+
+    run(main)
 
 
 def test_records_without_an_age_are_read_as_such_and_the_latest_time_is_kept(state: Path) -> None:

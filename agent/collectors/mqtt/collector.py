@@ -129,8 +129,12 @@ class Mqtt:
             return
         if self.protocol == "5":
             yield "proxy", 'a proxy needs protocol = "3.1.1"'
-        parts = urlsplit(self.proxy)
-        if parts.scheme not in ("socks5", "socks4", "http") or not parts.hostname:
+        try:
+            parts = urlsplit(self.proxy)
+            sound = parts.scheme in ("socks5", "socks4", "http") and parts.hostname and parts.port != 0
+        except ValueError:  # no URL, or a port that is no number; its words repeat parts of it
+            sound = False
+        if not sound:
             yield "proxy", "expected socks5://, socks4:// or http:// and a host"
         if importlib.util.find_spec("socks") is None:
             yield "proxy", "needs the package PySocks: pip install PySocks"
@@ -216,7 +220,6 @@ class Mqtt:
                 standing=Standing(kind, shared_standing),
                 rng=Random(),
                 backoff=Backoff(),
-                silent_take_overs=self.protocol == "3.1.1",
             )
             return made
 

@@ -89,7 +89,9 @@ def failure(error: OSError, target: Target) -> Broken:
 
 def lost(error: Exception) -> Broken:
     """Why an open connection ended with that error."""
-    return Broken(f"connection lost: {_words(error) if isinstance(error, OSError) else error}")
+    # A broker that closes with something of ours unread resets the connection; a network that fails has other words.
+    silent = isinstance(error, ConnectionError)
+    return Broken(f"connection lost: {_words(error) if isinstance(error, OSError) else error}", silent=silent)
 
 
 def unanswered(end: Broken, target: Target) -> Broken:

@@ -17,6 +17,7 @@ import structlog
 from agent.collectors.mqtt import connecting, reasons
 from agent.collectors.mqtt.inbox import Inbox
 from agent.collectors.mqtt.standing import Standing
+from agent.collectors.mqtt.telling import REMIND, Telling
 from agent.collectors.mqtt.wire import Broken, OpenWire, Refused, Target, Wanted, Wire
 from agent.timing import Backoff
 
@@ -46,7 +47,6 @@ class Connection:
         standing: Standing,
         rng: Random,
         backoff: Backoff,
-        silent_take_overs: bool,
     ) -> None:
         """`former`: filters that an earlier configuration left in the session."""
         self._name = name
@@ -59,17 +59,15 @@ class Connection:
         self._rng = rng
         self._backoff = backoff
         self._log = log.bind(collector=name, broker=f"{target.host}:{target.port}")
+        self._telling = Telling(self._log)
         self._loop = asyncio.get_running_loop()
         self._clock = self._loop.time
         self._stirred: asyncio.Future[None] = self._loop.create_future()
         self._ends: deque[float] = deque(maxlen=TAKE_OVERS)
         self._said_take_over = float("-inf")
-        self._down_since: float | None = None
-        self._down_reason = ""
         self._subscribed_before = False
         self._refusals_said: set[str] = set()
-        # 3.1.1 has no word for a take-over: the connection ends, and so soon after it began.
-        self._silent_take_overs = silent_take_overs
+        self._grants_said: set[str] = set()
 
     def stir(self) -> None:
         """Messages have come, so there will be acknowledgements to confirm."""
@@ -127,6 +125,7 @@ class Connection:
             self._standing.beat(pause + 4 * tick + 10)
             await asyncio.wait(waits, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
             now = self._clock()
+            self._telling.look(now)
             if wire.closed.done():
                 raise wire.closed.result()
             if wire.held:
@@ -173,7 +172,8 @@ class Connection:
                 if f"{each.filter} {code}" not in self._refusals_said:
                     self._refusals_said.add(f"{each.filter} {code}")
                     self._log.error("mqtt subscription refused", filter=each.filter, reason=words)
-            elif code < each.qos:
+            elif code < each.qos and f"{each.filter} {code}" not in self._grants_said:
+                self._grants_said.add(f"{each.filter} {code}")
                 self._log.warning("mqtt subscription granted less", filter=each.filter, asked=each.qos, granted=code)
         self._subscribed_before = not refused
         if refused:
@@ -184,32 +184,30 @@ class Connection:
         return refused
 
     def _up(self, wire: Wire) -> None:
-        down = {} if self._down_since is None else {"down_seconds": round(self._clock() - self._down_since, 1)}
-        self._log.info("mqtt connected", session="kept" if wire.resumed else "new", **down)
-        self._down_since, self._down_reason = None, ""
+        self._telling.up(self._clock(), kept=wire.resumed)
 
     def _ended(self, end: Broken, opened: float | None) -> None:
         """A connection ended, or could not be made: say so where that is news."""
         now = self._clock()
         self._standing.down("refusing" if isinstance(end, Refused) and end.operator else "down", end.reason)
-        if end.reason != self._down_reason:
-            say = self._log.error if end.operator else self._log.warning
-            say("mqtt disconnected" if opened is not None else "mqtt cannot connect", reason=end.reason)
-        if self._down_since is None:
-            self._down_since = now
-        self._down_reason = end.reason
-        if opened is not None and (end.taken_over or (self._silent_take_overs and now - opened < WITHIN / 2)):
+        self._telling.down(end.reason, now, was_open=opened is not None, operator=end.operator)
+        # 3.1.1 has no word for a take-over, and Mosquitto 2.0 does not use that of 5: the connection ends soon after it
+        # began, and can be had again at once. Where it cannot, that was no twin's doing.
+        if opened is None:
+            self._ends.clear()
+        elif end.taken_over or (end.silent and now - opened < WITHIN / 2):
             self._ends.append(now)
-            self._look_for_twin(now)
+            self._look_for_twin(now, sure=end.taken_over)
 
-    def _look_for_twin(self, now: float) -> None:
-        if len(self._ends) < TAKE_OVERS or now - self._ends[0] > WITHIN or now - self._said_take_over < WITHIN:
+    def _look_for_twin(self, now: float, *, sure: bool) -> None:
+        if len(self._ends) < TAKE_OVERS or now - self._ends[0] > WITHIN or now - self._said_take_over < REMIND:
             return
         self._said_take_over = now
         self._log.error(
             "mqtt client id used twice",
             client_id=self._target.client_id,
-            cause="another client connects with this client id, and each throws the other out; "
+            cause=("" if sure else "most likely ")
+            + "another client connects with this client id, and each throws the other out; "
             "is this configuration or state directory in use on two machines?",
             times=TAKE_OVERS,
         )

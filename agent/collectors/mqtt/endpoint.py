@@ -28,7 +28,10 @@ class Endpoint:
 
 def parse_url(url: str) -> Endpoint:
     """The address that a URL names. Raises ValueError."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ValueError("not a URL") from None  # its own words repeat parts of it
     if parts.scheme not in PORTS:
         raise ValueError("expected mqtt://, mqtts://, ws:// or wss:// and a host")
     if parts.username is not None or parts.password is not None:

@@ -30,6 +30,7 @@ from typing import cast
 import structlog
 
 from agent.collectors.mqtt.checksum import adler32, crc32
+from agent.collectors.mqtt.telling import REMIND
 from agent.collectors.mqtt.topics import Routes
 from agent.collectors.mqtt.wire import DUP, FLAGS, PUBACK, PUBCOMP, PUBREC, QOS, QOS1, QOS2, RETAIN, Wire
 from agent.ports import Emit, Redeliveries
@@ -101,6 +102,7 @@ class Inbox:
         self._pinged: tuple[int, object] | None = None
         self._drained: asyncio.Future[None] | None = None
         self._waiting = False  # the reader waits for room
+        self._losses, self._losses_said = 0, float("-inf")  # of sessions: since that was last said, and when
         self.outstanding = 0  # bytes
         # The chunk that is being read.
         self._acks: list[int] = []
@@ -142,10 +144,23 @@ class Inbox:
                 self._redeliveries.confirm(self._redeliveries.checkpoint())
             if had_session and self._expect:
                 self._lost.add()
-                log.error("mqtt session lost", collector=self.name, meaning="what the broker had queued is gone")
+                self._say_lost()
         self._acked.clear()
         self._known = known
         self._caught_up = not known
+
+    def _say_lost(self) -> None:
+        """Say that a session is lost; again after an hour, with the number since."""
+        now = asyncio.get_running_loop().time()
+        self._losses += 1
+        if now - self._losses_said >= REMIND:
+            log.error(
+                "mqtt session lost",
+                collector=self.name,
+                times=self._losses,
+                meaning="what the broker had queued is gone",
+            )
+            self._losses, self._losses_said = 0, now
 
     def take(
         self, topics: Sequence[str], payloads: Sequence[bytes], packets: Sequence[int], flags: Sequence[int]
@@ -334,8 +349,9 @@ class Inbox:
     def end(self) -> None:
         """The connection is gone."""
         self._wire = None
-        self._acks.clear()
         self._completed.clear()
+        # What was read together with the end is stored, too, and must be known when it comes again.
+        self.flush()
 
     async def drain(self, timeout: float) -> None:
         """Wait until everything read is durable and acknowledged, or the time is up."""

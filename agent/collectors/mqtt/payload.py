@@ -18,7 +18,8 @@ _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_string = msgspec.json.Decoder(str).decode
 
 # A number as devices print it: with a plus sign, leading zeros, or no digit on one side of the point.
-_NUMBER = re.compile(rb"([+-]?)0*([0-9]*)(?:\.([0-9]*))?([eE][+-]?[0-9]+)?", re.ASCII)
+# What is taken for a leading zero stays one (`*+`): tried both ways, a long row of zeros would take its square in time.
+_NUMBER = re.compile(rb"([+-]?)0*+([0-9]*+)(?:\.([0-9]*))?([eE][+-]?[0-9]+)?", re.ASCII)
 _WORDS = {b"true": b"true", b"false": b"false"}
 
 

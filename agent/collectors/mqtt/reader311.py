@@ -15,6 +15,7 @@ forget it while it is in memory only. QoS 1 and the recognition of redeliveries 
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import socket
 from collections.abc import AsyncIterator, Sequence
@@ -31,10 +32,14 @@ from paho.mqtt.reasoncodes import ReasonCode
 from agent.collectors.mqtt import connecting, reasons
 from agent.collectors.mqtt.wire import DUP, MAX_PACKET, PUBACK, RETAIN, Broken, Receiver, Refused, Target, Wanted, Wire
 
-AT_ONCE = 500  # messages read before anything else gets its turn
+AT_ONCE = 500  # messages read before anything else gets its turn,
+BYTES_AT_ONCE = 256 * 1024  # and bytes: what is read at once is in memory before the inbox can say that it is too much
 CLOSING = 2.0  # seconds for a DISCONNECT to leave
 # Reads in a row that brought no message before the socket counts as empty: one may have been an answer.
 FRUITLESS = 2
+# aiomqtt's own words, a trace among them for each SUBACK that nobody waits for: a broker could fill the log with them.
+_UNSAID = logging.getLogger("agent.collectors.mqtt.unsaid")
+_UNSAID.disabled = True
 
 
 @asynccontextmanager
@@ -56,6 +61,7 @@ async def connect(target: Target, inbox: Receiver) -> AsyncIterator[Wire]:
         keepalive=int(target.keepalive),
         tls_context=context,
         proxy=_proxy(target.proxy) if target.proxy else None,
+        logger=_UNSAID,
     )
     wire = _Wire(client, target, inbox, loop)
     entering = asyncio.ensure_future(client.__aenter__())
@@ -122,7 +128,9 @@ class _Wire:
         self._inbox = inbox
         self._loop = loop
         self._taken = 0  # messages, ever
+        self._size = 0  # bytes of those read at once
         self._corked = False
+        self._begun = False  # the broker has let us in
         self._fileno = -1
         self.aborted = False
         self._subscribing: set[asyncio.Future[list[int]]] = set()
@@ -153,7 +161,11 @@ class _Wire:
         if code.is_failure:
             words = reasons.refusal(reasons.name311(code.value), code.value, self._target.name)
             self._end(Refused(words, operator=reasons.needs_operator(code.value)))
+        elif self._begun:
+            self.abort("the broker sent a second CONNACK")  # taken, it would leave what came before unacknowledged
+            return
         else:
+            self._begun = True
             self.resumed = flags.session_present
             self._inbox.begin(self, resumed=self.resumed)
         self._aiomqtt_connected(client, userdata, flags, code, properties)
@@ -161,7 +173,7 @@ class _Wire:
     def _on_disconnect(
         self, client: Client, userdata: Any, flags: DisconnectFlags, code: ReasonCode, properties: Properties | None
     ) -> None:
-        self.gone("the broker closed the connection")
+        self._end(Broken("the broker closed the connection", silent=True))
         # An error given to aiomqtt here would wait for somebody who reads its queue.
         self._aiomqtt_disconnected(client, userdata, flags, ReasonCode(PacketTypes.DISCONNECT), properties)
 
@@ -173,6 +185,7 @@ class _Wire:
         except UnicodeDecodeError:
             self.abort("the broker sent a malformed packet: a topic that is not UTF-8")
             return
+        self._size += len(message.payload)
         self._inbox.publish(topic, bytes(message.payload), message.mid, flags)
 
     def _on_socket_open(self, client: Client, userdata: Any, sock: Any) -> None:
@@ -206,8 +219,11 @@ class _Wire:
     def _readable(self) -> None:
         """Read all that the socket holds: one chunk."""
         start, fruitless = self._taken, 0
+        self._size = 0
         try:
-            while fruitless < FRUITLESS and self._taken - start < AT_ONCE and self._fileno >= 0:
+            while fruitless < FRUITLESS and self._fileno >= 0:
+                if self._taken - start >= AT_ONCE or self._size >= BYTES_AT_ONCE:
+                    break
                 before = self._taken
                 self._paho.loop_read()
                 fruitless = 0 if self._taken > before else fruitless + 1
@@ -288,6 +304,8 @@ class _Wire:
                 granted = await self._client.subscribe(each.filter, min(each.qos, 1), timeout=math.inf)
             except aiomqtt.MqttError as error:
                 raise Broken(f"cannot subscribe: {error}") from error
+            if len(granted) != 1:
+                raise Broken(f"the broker answered SUBSCRIBE with {len(granted)} codes, not 1")
             codes += [code.value if isinstance(code, ReasonCode) else int(code) for code in granted]
         return codes
 

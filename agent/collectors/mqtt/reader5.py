@@ -109,7 +109,9 @@ class _Protocol(asyncio.BufferedProtocol):
         for future in self._subscribing.values():
             future.cancel()
         if not self.closed.done():
-            end = Broken(self._said or "the broker closed the connection", taken_over=self._taken_over)
+            end = Broken(
+                self._said or "the broker closed the connection", taken_over=self._taken_over, silent=not self._said
+            )
             if exc is not None and not self._said:
                 end = connecting.lost(exc)
             self.closed.set_result(end)
@@ -233,7 +235,7 @@ class _Protocol(asyncio.BufferedProtocol):
             case mqtt5.DisconnectPacket():
                 code = int(packet.reason_code)
                 self._taken_over = code == mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER
-                self._said = f"the broker ended the connection: {reasons.name(code, packet.reason_str)}"
+                self._said = f"the broker ended the connection: {self._words(code, packet.reason_str)}"
                 self._close()
                 return False
             case mqtt5.PubRelPacket() if self._connected:
@@ -241,6 +243,9 @@ class _Protocol(asyncio.BufferedProtocol):
             case mqtt5.PingRespPacket() if self._connected:
                 self._pings = max(0, self._pings - 1)
             case mqtt5.SubAckPacket() if self._connected:
+                if len(packet.reason_codes) != 1:  # as many as filters were asked for
+                    self._fail(_PROTOCOL, f"the broker answered SUBSCRIBE with {len(packet.reason_codes)} codes, not 1")
+                    return False
                 future = self._subscribing.pop(packet.packet_id, None)
                 if future is not None and not future.done():
                     future.set_result([int(code) for code in packet.reason_codes])
@@ -251,11 +256,14 @@ class _Protocol(asyncio.BufferedProtocol):
                 return False
         return True
 
+    def _words(self, code: int, said: str | None) -> str:
+        return reasons.name(code, said, password=self._target.password.reveal())
+
     def _connack(self, packet: mqtt5.ConnAckPacket) -> bool:
         code = int(packet.reason_code)
         if code:
             refusal = Refused(
-                reasons.refusal(reasons.name(code, packet.reason_str), code, self._target.name),
+                reasons.refusal(self._words(code, packet.reason_str), code, self._target.name),
                 operator=reasons.needs_operator(code),
             )
             self.closed.set_result(refusal)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from agent.schema import hidden
+
 # MQTT 5 reason codes from 0x80 on: the enums of the codec know them by these names, lower-cased.
 _NAMES = {
     128: "unspecified error",
@@ -49,10 +51,12 @@ _CREDENTIALS = {134, 135}
 _OPERATOR = {132, 133, 134, 135, 138, 140, 156, 157}
 
 
-def name(code: int, said: str | None = None) -> str:
-    """A reason code in words, with what the broker said beside it."""
+def name(code: int, said: str | None = None, *, password: str = "") -> str:
+    """A reason code in words, with what the broker said beside it: on one line, printable, and not our password."""
     words = f"{_NAMES.get(code, 'unknown reason')} (0x{code:02x})"
-    return f"{words}: {said[:200]}" if said else words
+    told = hidden(said or "", [password])
+    told = " ".join("".join(char if char.isprintable() else " " for char in told).split())
+    return f"{words}: {told[:200]}" if told else words
 
 
 def name311(code: int) -> str:

@@ -37,7 +37,7 @@ def reader(form: str, tz: str) -> Read:
         return lambda text: _within(_number(text, power))
     if form == "rfc3339":
         return lambda text: _within(_rfc3339(text, zone))
-    return lambda text: _within(_local(datetime.strptime(text, form), zone))  # noqa: DTZ007 _local sees to the zone
+    return lambda text: _within(_local(_by_pattern(text, form), zone))
 
 
 def problems(key: str, form: str, tz: str) -> list[tuple[str, str]]:
@@ -102,6 +102,14 @@ def _number(text: str, power: int) -> int:
     if number.adjusted() < -30:
         return 0
     return int(number.scaleb(power, _EXACT).to_integral_value(ROUND_FLOOR, _EXACT))
+
+
+def _by_pattern(text: str, form: str) -> datetime:
+    try:
+        return datetime.strptime(text, form)  # noqa: DTZ007 _local sees to the zone
+    except ValueError:
+        # Its own words repeat all of the text, which may be a payload of megabytes.
+        raise ValueError(f"not of the form {form}") from None
 
 
 def _rfc3339(text: str, zone: ZoneInfo | None) -> int:

@@ -36,14 +36,16 @@ class Broken(AgentError):  # noqa: N818 named like the others of the tree
     """
     The connection is gone, or cannot be made.
 
-    `taken_over`: another client came with our client id. `operator`: only a person can mend it (credentials,
-    permissions, certificates).
+    `taken_over`: another client came with our client id, says the broker. `silent`: the connection was ended and nobody
+    said why, as is the way of many brokers then. `operator`: only a person can mend it (credentials, permissions,
+    certificates).
     """
 
-    def __init__(self, reason: str, *, taken_over: bool = False, operator: bool = False) -> None:
+    def __init__(self, reason: str, *, taken_over: bool = False, silent: bool = False, operator: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.taken_over = taken_over
+        self.silent = silent
         self.operator = operator
 
 

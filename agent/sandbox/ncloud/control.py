@@ -7,6 +7,7 @@ The sandbox's own paths, for those who run it as a process.
     DELETE /_sandbox/keys/ID         that key is revoked
     POST   /_sandbox/schemas         a schema's row with its cw_key: added, or replaced
     POST   /_sandbox/settings        {"clock_offset": 600, ...}: see settings.py
+    GET    /_sandbox/hits            how often the faults in force have struck
     GET    /_sandbox/report          the books in short, as JSON
     GET    /_sandbox/stored/CW_KEY   the stored rows, one JSON object a line
 """
@@ -46,5 +47,5 @@ async def handle(state: State, request: web.BaseRequest) -> web.Response:
             "settings": state.settings.change,
         },
         endings={"faults": lambda _: state.faults.clear(), "keys": state.keys.revoke},
-        questions={"report": lambda _: state.ledger.report(), "stored": stored},
+        questions={"hits": lambda _: state.faults.hits, "report": lambda _: state.ledger.report(), "stored": stored},
     )

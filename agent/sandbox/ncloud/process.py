@@ -29,6 +29,10 @@ class Process:
         """Stop failing."""
         child.call(self.url, "DELETE", "faults")
 
+    def hits(self) -> int:
+        """How often the faults in force have struck."""
+        return int(child.call(self.url, "GET", "hits"))
+
     def add_key(self, key: Key) -> None:
         """From now on that key may call."""
         child.call(self.url, "POST", "keys", {"id": key.id, "secret": key.secret, "rights": sorted(key.rights)})

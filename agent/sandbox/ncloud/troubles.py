@@ -38,4 +38,5 @@ BY_NAME: Mapping[str, Callable[..., Fault]] = {
     "slow": faults.slow,
     "unavailable": faults.unavailable,
     "unconfirmed": unconfirmed,
+    "verbatim": faults.verbatim,
 }

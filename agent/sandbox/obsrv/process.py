@@ -12,6 +12,7 @@ from typing import Any
 
 from agent.sandbox import child
 from agent.sandbox.obsrv import ledger
+from agent.sandbox.obsrv.tokens import Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +30,17 @@ class Process:
         """Stop failing."""
         child.call(self.url, "DELETE", "faults")
 
+    def hits(self) -> int:
+        """How often the faults in force have struck."""
+        return int(child.call(self.url, "GET", "hits"))
+
     def dataset(self, row: dict[str, Any]) -> None:
         """Add or replace a dataset."""
         child.call(self.url, "POST", "datasets", row)
+
+    def rbac(self, key: Key) -> None:
+        """Ask for tokens that this key has signed."""
+        child.call(self.url, "POST", "rbac", {"modulus": str(key.modulus)})
 
     def report(self) -> dict[str, Any]:
         """The books in short."""

@@ -7,6 +7,7 @@ The sandbox's own paths, for those who run it as a process; any of its three por
     DELETE /_sandbox/tokens           every token is revoked; who asks gets a new one
     POST   /_sandbox/tokens           {"distrust": true}: refused, while Identity gives out the same
     POST   /_sandbox/keys             {"username": .., "api_key": .., "revoke": true, "enabled": true}
+    GET    /_sandbox/hits             how often the faults in force have struck
     GET    /_sandbox/report           the books in short, as JSON
     GET    /_sandbox/stored/TENANT    the stored documents, one JSON object a line; without TENANT, all
     GET    /_sandbox/busiest/TENANT   the most requests within any minute
@@ -50,6 +51,7 @@ async def handle(state: State, request: web.BaseRequest) -> web.Response:
         changes={"faults": fault, "clock": clock, "tokens": tokens, "keys": keys},
         endings={"faults": heal, "tokens": lambda _: state.tokens.revoke_all()},
         questions={
+            "hits": lambda _: sum(faults.hits for faults in state.faults.values()),
             "report": lambda _: state.ledger.report(),
             "stored": lambda tenant: [asdict(item) for item in state.ledger.events(tenant or None)],
             "busiest": lambda tenant: state.ledger.busiest(tenant or None),

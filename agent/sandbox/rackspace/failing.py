@@ -15,6 +15,7 @@ from agent.sandbox.faults import Fault
 from agent.sandbox.rackspace import answers, elasticsearch
 from agent.sandbox.rackspace.answers import UNREACHABLE, Answer, Build
 
+_COMMON = ("unavailable", "reset", "hang", "slow", "half_answer", "answer", "verbatim")
 _WORDS = {UNREACHABLE: "", 400: elasticsearch.UNPARSABLE, 429: elasticsearch.REJECTED}
 REASONS = {UNREACHABLE: "Elasticsearch unreachable", 400: "refused by Elasticsearch", 429: "Elasticsearch overloaded"}
 
@@ -73,7 +74,7 @@ def broken(status: Literal[500, 503] = 500, **scope: Any) -> Fault:
 
 
 BY_NAME: Mapping[str, Callable[..., Fault]] = {
-    **{name: faults.BY_NAME[name] for name in ("unavailable", "reset", "hang", "slow", "half_answer", "answer")},
+    **{name: faults.BY_NAME[name] for name in _COMMON},
     "unauthorized": unauthorized,
     "forbidden": forbidden,
     "over_limit": over_limit,
@@ -96,6 +97,8 @@ def answer(fault: Fault, build: Build, tenant: str, until: str) -> Answer:
     """What a fault that answers says; `until` is when a limit ends."""
     headers = fault.headers
     match fault.code:
+        case _ if fault.body is not None:
+            return Answer(fault.status, fault.page, headers=headers)
         case _ if fault.gateway:
             return answers.page(fault.status, headers)
         case int():

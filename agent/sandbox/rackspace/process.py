@@ -31,6 +31,10 @@ class Process:
         """Stop failing."""
         child.call(self.url, "DELETE", "faults")
 
+    def hits(self) -> int:
+        """How often the faults in force have struck."""
+        return int(child.call(self.url, "GET", "hits"))
+
     def clock(self, offset: float) -> None:
         """Set the far side's clock so many seconds off."""
         child.call(self.url, "POST", "clock", {"offset": offset})

@@ -2,8 +2,8 @@
 Sends the requests of a batch, one after the other, and remembers which rows were taken.
 
     accepted ──────────────▸ remembered, so that a retry of the batch does not send it again
-    too large ─────────────▸ halves, and the smaller size is kept; a row by itself is left out of a batch of
-                             which other rows are taken. Where none are: Rejected
+    too large ─────────────▸ halves, and the smaller size is kept; a row by itself is sent once more after the others,
+                             and left out of a batch of which other rows are taken. Where none are: Rejected
     one schema refused ────▸ the others are still sent; then it is told
     anything else ─────────▸ told at once: it concerns every schema
 
@@ -22,7 +22,7 @@ import orjson
 import structlog
 
 from agent.errors import Rejected, Retryable, TooLarge
-from agent.http import Answer, quoted
+from agent.http import Answer, quoted, worded
 from agent.ncloud import Gateway, trace_of
 from agent.ports import Parcel
 from agent.sinks.cloud_insight.notes import Notes
@@ -39,17 +39,27 @@ OnRefused = Literal["retry", "drop"]
 
 
 @dataclass(slots=True)
+class Oversized:
+    """A row that was too large by itself."""
+
+    cw_key: str
+    row: bytes
+    label: str
+    why: Rejected
+
+
+@dataclass(slots=True)
 class Progress:
     """How far a batch has come."""
 
     done: list[int]  # of each request, so many rows, from the first
     taken: int = 0  # of these, over all requests, so many were accepted; the others are left out
-    too_large: list[tuple[str, Rejected]] = field(default_factory=list)  # those: the schema, and why
+    too_large: list[Oversized] = field(default_factory=list)  # those
 
     def hear(self, enough: int) -> None:
         """Raise Rejected where so many rows are too large that nothing was taken beside: it may be all of them."""
         if len(self.too_large) >= enough and not self.taken:
-            _, why = self.too_large[0]
+            why = self.too_large[0].why
             self.done = [0] * len(self.done)
             self.too_large = []
             raise why
@@ -94,10 +104,9 @@ class Sending:
         if failures and self._on_refused == "retry":
             self._say_who_waits(requests, progress, failures)
             raise _told(list(failures.values()))
-        del self._under_way[parcel.id]
         progress.hear(1)
-        for label, why in progress.too_large:
-            self._notes.too_large(label, why)
+        await self._once_more(progress)
+        del self._under_way[parcel.id]
         self._notes.left(left, no_rows=not requests)
 
     def _say_who_waits(
@@ -130,7 +139,7 @@ class Sending:
                 else:
                     reason = f"{label}: a row of {len(written)} bytes: {failure.reason}"
                     refused = Rejected(reason, status=failure.status, answer=failure.answer)
-                    progress.too_large.append((label, refused))
+                    progress.too_large.append(Oversized(request.cw_key, request.rows[progress.done[n]], label, refused))
                     progress.done[n] += 1
                     progress.hear(HEARD)
                 continue
@@ -149,6 +158,20 @@ class Sending:
                 raise doubt
             progress.done[n] += count
             progress.taken += count
+
+    async def _once_more(self, progress: Progress) -> None:
+        """What was too large may have come in a moment in which everything was: others were taken since."""
+        while progress.too_large:
+            one = progress.too_large[0]
+            try:
+                answer = await self._gateway.call("POST", SEND_DATA, body(one.cw_key, [one.row]))
+            except TooLarge:
+                self._notes.too_large(one.label, one.why)
+            else:
+                if doubt := unconfirmed(one.label, answer):
+                    raise doubt
+                progress.taken += 1
+            del progress.too_large[0]
 
     def _smaller(self, room: int) -> None:
         self._room = min(self._room, room)
@@ -170,14 +193,21 @@ def unconfirmed(label: str, answer: Answer) -> Retryable | None:
     if isinstance(result, str) and result.casefold() == "success":
         return None
     if isinstance(said, dict) and "result" in said:
-        words = f"the result is {quoted(orjson.dumps(result))}"
+        words = f"the result is {quoted(_as_json(result))}"
         if message := said.get("message"):
-            words += f" ({quoted(str(message).encode(errors='replace'))})"
+            words += f" ({quoted(worded(message).encode(errors='replace'))})"
     else:
         words = "without a result" if answer.body else "with nothing"
     trace = trace_of(answer.headers)
     reason = f"{label}: answered {answer.status}, {words}{f', {trace}' if trace else ''}"
     return Retryable(reason, status=answer.status, answer=quoted(answer.body), ambiguous=True)
+
+
+def _as_json(value: object) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # it writes less deep than it reads
+        return worded(value).encode(errors="replace")
 
 
 def _fitting(rows: Sequence[bytes], room: float) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from agent.errors import AuthExpired, DeliveryError, Rejected, Retryable, TooLarge
-from agent.http import quoted, refusal
+from agent.http import quoted, refusal, worded
 
 _Meaning = tuple[Callable[..., DeliveryError], str]
 
@@ -46,10 +46,9 @@ _UNPARSED: Mapping[str, _Meaning] = {
 
 def verdict(status: int, body: bytes, retry_after: float | None = None) -> DeliveryError | None:
     """None where the far side has taken the batch, else what to do with it."""
-    parsed = _parsed(body)
-    said = parsed or {}
+    said = _parsed(body)
     if 200 <= status < 300:
-        if parsed is not None and _nothing_against(parsed):
+        if _is_yes(said):
             return None
         return _error((_DOUBT, "an answer that is not Obsrv's, or says otherwise"), status, said, body)
     if status == 410:
@@ -63,8 +62,8 @@ def verdict(status: int, body: bytes, retry_after: float | None = None) -> Deliv
         return _error((_HOLD, "the path cannot be decoded: correct url and dataset"), status, said, body)
     if before_route and status == 500:
         unread = (Rejected, "the body could not be read")
-        return _error(_UNPARSED.get(str(error.get("message")), unread), status, said, body)
-    if meaning := _CODES.get((status, str(error.get("code")))):
+        return _error(_UNPARSED.get(worded(error.get("message")), unread), status, said, body)
+    if meaning := _CODES.get((status, worded(error.get("code")))):
         return _error(meaning, status, said, body)
     if error and status == 500:
         # PostgreSQL or Kafka; a record may be in Kafka all the same, twice even.
@@ -72,13 +71,13 @@ def verdict(status: int, body: bytes, retry_after: float | None = None) -> Deliv
     return refusal(status, body, retry_after)
 
 
-def _parsed(body: bytes) -> Mapping[str, Any] | None:
-    """The answer's object; None where a gateway speaks, not Obsrv."""
+def _parsed(body: bytes) -> Mapping[str, Any]:
+    """The answer's object; empty where a gateway speaks, not Obsrv."""
     try:
         said = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return None
-    return said if isinstance(said, dict) else None
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _table(said: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -86,16 +85,20 @@ def _table(said: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _nothing_against(said: Mapping[str, Any]) -> bool:
-    """No mark in it contradicts the status; what is missing contradicts nothing (older servers leave marks out)."""
-    status = str(_table(said, "params").get("status", "SUCCESS")).upper()
+def _is_yes(said: Mapping[str, Any]) -> bool:
+    """One of Obsrv's own marks is there, and none contradicts the status (older servers leave some out)."""
+    if not {"params", "responseCode", "result"} & said.keys():
+        return False
+    status = worded(_table(said, "params").get("status", "SUCCESS")).upper()
     return said.get("responseCode", "OK") == "OK" and status == "SUCCESS" and not said.get("error")
 
 
 def _error(meaning: _Meaning, status: int, said: Mapping[str, Any], body: bytes) -> DeliveryError:
     make, text = meaning
     error = _table(said, "error")
-    words = quoted(" ".join(str(error[key]) for key in ("code", "message") if error.get(key)).encode(errors="replace"))
+    words = quoted(
+        " ".join(worded(error[key]) for key in ("code", "message") if error.get(key)).encode(errors="replace")
+    )
     # The words, where there are any: around them stand 250 characters of envelope, and what is too long is cut.
     reason = f"{text} ({status} {words})" if words else f"{text} ({status})"
     return make(reason, status=status, answer=words or quoted(body))

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from agent.errors import AuthExpired, DeliveryError, Rejected, Retryable, Throttled, TooLarge
-from agent.http import Answer, quoted, refusal
+from agent.http import Answer, quoted, refusal, worded
 
 OVER_LIMIT_PAUSE = 15.0  # seconds, after an over-limit answer that does not say how long
 
@@ -74,7 +74,7 @@ def complaints(body: bytes) -> list[Complaint]:
     if not isinstance(listed, list):
         return []
     entries = [each for each in listed if isinstance(each, dict)]
-    return [Complaint(str(each.get("source") or ""), str(each.get("message") or "")) for each in entries]
+    return [Complaint(worded(each.get("source") or ""), worded(each.get("message") or "")) for each in entries]
 
 
 def words(answer: Answer) -> str:

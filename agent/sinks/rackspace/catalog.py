@@ -14,6 +14,8 @@ from typing import Any
 
 import orjson
 
+from agent.http import worded
+
 INGEST, QUERY = "cloudMetricsIngest", "cloudMetrics"
 # The only hosts that are documented (docs.rackspace.com, metrics-service-access-endpoints).
 INGEST_URL = "https://global.metrics-ingest.api.rackspacecloud.com"
@@ -54,7 +56,7 @@ def access(body: bytes, now: float) -> Access:
 def _life(expires: object, now: float) -> float:
     """Seconds until then; written with `Z` or with a numeric offset, and sometimes missing."""
     try:
-        moment = datetime.fromisoformat(str(expires))
+        moment = datetime.fromisoformat(worded(expires))
         left = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now
     except (ValueError, OverflowError):
         return ASSUMED_LIFE
@@ -71,5 +73,5 @@ def _services(catalog: Any) -> dict[str, str]:
         for endpoint in endpoints if isinstance(endpoints, list) else []:
             url = endpoint.get("publicURL") if isinstance(endpoint, dict) else None
             if isinstance(url, str) and url.isascii():
-                found.setdefault(str(service.get("name")), _TENANT.sub("", url))
+                found.setdefault(worded(service.get("name")), _TENANT.sub("", url))
     return found

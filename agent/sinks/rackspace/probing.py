@@ -15,6 +15,7 @@ from typing import Any, Literal
 import structlog
 
 from agent.errors import DeliveryError, Rejected, Retryable, TooLarge, Unverified
+from agent.http import worded
 from agent.sinks.rackspace.answers import verdict
 from agent.sinks.rackspace.escaping import Mode
 from agent.sinks.rackspace.service import Event, Service
@@ -103,7 +104,7 @@ async def read_back(service: Service, when: int, mark: str, waits: Sequence[floa
     """The events of that millisecond whose data hold the mark, once there are some. Raises Unverified."""
     for wait in waits:
         await asyncio.sleep(wait)
-        found = [each for each in await service.events(when, when) if mark in str(each.get("data"))]
+        found = [each for each in await service.events(when, when) if mark in worded(each.get("data"))]
         if found:
             return found
     raise Unverified(f"the event was taken, and could not be read within {sum(waits):.0f} s")

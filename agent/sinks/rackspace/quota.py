@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 import structlog
 
-from agent.http import Answer
+from agent.http import Answer, worded
 from agent.sinks.rackspace.pace import Pace
 
 log = structlog.get_logger()
@@ -89,19 +89,19 @@ def _entries(body: bytes) -> Iterator[dict[str, Any]]:
         said = orjson.loads(body)
         for rate in said["limits"]["rate"]:
             for entry in rate["limit"]:
-                if str(entry.get("verb", "ALL")).upper() in ("ALL", "ANY", "*", "POST"):
+                if worded(entry.get("verb", "ALL")).upper() in ("ALL", "ANY", "*", "POST"):
                     yield entry
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
         return
 
 
 def _allowance(entry: dict[str, Any], now: float) -> Allowance | None:
-    unit = _UNITS.get(str(entry.get("unit", "")).upper())
+    unit = _UNITS.get(worded(entry.get("unit", "")).upper())
     value, remaining = entry.get("value"), entry.get("remaining")
     if unit is None or not isinstance(value, (int, float)) or not isinstance(remaining, (int, float)):
         return None
     try:
-        ends = datetime.fromisoformat(str(entry.get("next-available", "")))
+        ends = datetime.fromisoformat(worded(entry.get("next-available", "")))
         left = (ends if ends.tzinfo else ends.replace(tzinfo=UTC)).timestamp() - now
     except (ValueError, OverflowError):
         left = 0.0
