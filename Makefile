@@ -8,7 +8,7 @@ BENCH_STAMP := $(VENV)/.stamp-bench
 SOAK ?= 1h
 ROUNDS ?= 5
 
-.PHONY: venv demo test check soak reliability mutants bench clean
+.PHONY: venv demo test check soak reliability mutants fuzz bench clean
 
 venv: $(STAMP)
 
@@ -42,6 +42,13 @@ reliability: venv
 # Every promise broken on purpose, and the test that sees it.
 mutants: venv
 	cd tests && ../$(BIN)/python -m mutants; status=$$?; ../$(BIN)/python -m faults.page; exit $$status
+
+# Led by coverage: make fuzz TARGET=payloads FOR=600 (seconds).
+TARGET ?= payloads
+FOR ?= 60
+fuzz: venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	cd tests && ../$(BIN)/python -m fuzz $(TARGET) --seconds $(FOR)
 
 # BENCH="w1 w2" measures these alone; python -m benchmarks --list says what there is.
 bench: $(BENCH_STAMP)

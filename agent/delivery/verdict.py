@@ -3,9 +3,10 @@ Whose fault is it? The rules of blame, as a machine without a clock, a socket or
 
 The loop asks `next` which piece may go, sends it, and tells the outcome; the machine says what follows.
 
-    accepted ────────────▸ settled; whoever was accused before it was sent is convicted
+    accepted ────────────▸ settled; whoever was accused before it was sent is sent once more
     refused, many ───────▸ split: halves, left first, depth first, no pause between
-    refused, alone ──────▸ accused: kept until another is accepted (convicted) or nobody is (refusing)
+    refused, alone ──────▸ accused: kept until another is accepted or nobody is (refusing)
+    refused, once more ──▸ convicted
     ambiguous ───────────▸ suspect: parked while others go; the fifth failure with successes of others
                            between counts as a refusal. If others fail too, the sink is down
     nothing taken ───────▸ down: one probe at a time, by backoff, for ever
@@ -16,6 +17,9 @@ dead-lettered, and one piece at a time is tried by backoff, a different one each
 accepted. Then everything is tried again. If that ends in refusing once more, the patience doubles:
 with a trickle of good records between many bad ones, three would never be enough to convict any.
 A piece refused a second time meanwhile is halved, so that among many bad records the good are found.
+
+One refusal may have been a moment in which everything was refused. That it comes again after others were accepted
+tells the record from the moment.
 
 Contrast must be sent after the failure, not only answered after it: with several batches in flight
 an answer can be older than the trouble.
@@ -180,21 +184,25 @@ class Verdict:
     # What came of it.
 
     def accepted(self, piece: Piece, now: float) -> list[Piece]:
-        """The far side took it. Returns the convicted: their dead letters are to be written."""
+        """The far side took it. Returns those convicted by it: their dead letters are to be written."""
         self.forget(piece)
         self._accepted_sent = max(self._accepted_sent, piece.sent)
-        convicted = sorted(
-            (each for each in self.pool if each.accused and each.failed < piece.sent), key=lambda each: each.key
-        )
-        for each in convicted:
-            self.pool.remove(each)
+        convicted = []
+        accused = (each for each in self.pool if each.accused and each.failed < piece.sent)
+        for each in sorted(accused, key=lambda each: each.key):
+            if each.strikes >= STRIKES:  # there was contrast after every one of them
+                self.pool.remove(each)
+                convicted.append(each)
+            else:
+                each.accused, each.contrasted, each.not_before = False, True, 0.0
         if self.refusing:
             self._patience *= 2
         if self.probing:
             # What failed meanwhile proves nothing against it: all of it is tried again.
             for each in self.pool:
                 each.not_before = 0.0
-        self.refusing, self.outage = False, None
+        self.refusing = False
+        self._answered(piece)
         self._refused = self._probes = self._heard = 0
         self._ambiguous.clear()
         self._refused_alone = sum(each.accused for each in self.pool)
@@ -203,9 +211,13 @@ class Verdict:
         return convicted
 
     def refused(self, piece: Piece, error: DeliveryError, now: float) -> bool:
-        """Its content was refused. True: split it (replace it by its parts and `add` them)."""
+        """Its content was refused. True: split it (replace it by its parts and `add` them); or it is `convicted`."""
         self._land(piece, error)
-        self.outage = None  # whoever answers is not down
+        self._answered(piece)
+        if piece.contrasted:
+            self.pool.remove(piece)
+            piece.convicted = True
+            return False
         self._refused += 1
         if self.refusing:
             self._probes += 1
@@ -219,8 +231,9 @@ class Verdict:
         if piece.count == 1:
             return self.refused(piece, error, now)
         self._land(piece, error)
-        self.outage = None
-        self.probe_at = now
+        self._answered(piece)
+        if self.outage is None:
+            self.probe_at = now
         return True
 
     def ambiguous(self, piece: Piece, error: DeliveryError, now: float) -> bool:
@@ -257,6 +270,8 @@ class Verdict:
         """The far side asks for a pause of `wait` seconds; absurd ones count as none or as an hour."""
         self._land(piece, error)
         self._down(piece, error, now, self._backoff, throttled=True)
+        if self.outage is not None:
+            self.outage.throttled = True  # though it may have begun by another error of the same moment
         if not math.isnan(wait) and wait > 0:
             # It said the same to all, and whoever comes to the second comes with all others: so up to as long again.
             wait = min(wait, LONGEST_PAUSE)
@@ -288,6 +303,11 @@ class Verdict:
         if parent.strikes >= STRIKES - 1 and child.count > 1:
             child.strikes = STRIKES - 1
 
+    def _answered(self, piece: Piece) -> None:
+        """Whoever answers is not down. An answer to what was under way before a pause was asked for ends no pause."""
+        if self.outage is not None and not (self.outage.throttled and piece.sent <= self.outage.since):
+            self.outage = None
+
     def _land(self, piece: Piece, error: DeliveryError | None) -> None:
         self.flying.discard(piece)
         self.pool.add(piece)
@@ -307,7 +327,7 @@ class Verdict:
         if self._refused_alone >= self._patience:
             self.refusing = True
             for each in self.pool:
-                each.accused = False
+                each.accused = each.contrasted = False
                 each.not_before, each.rebuffs = 0.0, 0
             self._probes = 0
             self._last_probe = now

@@ -40,6 +40,7 @@ class FoundLane:
     end: int = 0  # the index after the last record that can be read
     group: int = 0
     head: Head = field(default_factory=Head)
+    is_headless: bool = False  # its head mark was there, and says nothing any more
     cursors: dict[str, tuple[Mark, Kept | None]] = field(default_factory=dict)
 
     @property
@@ -135,6 +136,7 @@ def _load_head(out: FoundLane, trouble: Trouble) -> None:
         return
     if known is None:
         trouble(out.mark.path, "head mark is damaged", True)
+        out.is_headless = True
         out.mark = heads.mark_of(out.directory)
     else:
         out.head = known
@@ -168,7 +170,7 @@ def _find_end(out: FoundLane, trouble: Trouble, progress: Progress) -> None:
     # A segment that goes is first no longer named here: this one went behind our back.
     if out.head.segment and all(one.id != out.head.segment for one in out.segments):
         gone = f"the segment last written to, {out.head.segment:016x}, is gone"
-    elif out.mark.value is None and out.proven:  # the mark is there before the first record
+    elif out.is_headless or (out.mark.value is None and out.proven):  # the mark is there before the first record
         gone = "the head mark is gone"
     elif out.mark.is_torn and out.proven:
         gone = "half of the head mark is damaged"

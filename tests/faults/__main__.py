@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from random import Random
 
+import pytest
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -57,6 +58,8 @@ def _run(row: Row, *, quick: bool, seed: int | None, say: object) -> list[str]:
     with tempfile.TemporaryDirectory(prefix=f"{row.id}-", ignore_cleanup_errors=True) as folder:
         try:
             outcome = play(row, work(row), Path(folder), quick=quick, seed=seed, say=say)
+        except pytest.skip.Exception as lacking:
+            outcome = Outcome(problems=[f"left out, this machine lacks something: {lacking}"])
         except Exception as error:  # a row that fails is a result like any other; the next one still runs
             outcome = Outcome(problems=[f"{type(error).__name__}: {error}"])
     seconds = round(time.monotonic() - began, 1)

@@ -22,7 +22,7 @@ NAME = "lake.test"
 DAY = dt.timedelta(days=1)
 CAP = 3600.0  # agent.http: longer than this no far side can make a sink wait
 LATE = 62.0  # so much later than it was asked to a sink may come: not all of them at once
-OWN_PAUSE = 10.0  # a 429 that does not say how long: five seconds and a half of that; anything else: one at most
+OWN_PAUSE = 12.0  # a 429 that does not say how long: five seconds to ten; anything else: one at most
 LISTENS = 0.1  # seconds in which nothing may be said
 
 
@@ -130,26 +130,26 @@ def _is_obeyed(scene: FarScene, line: Line, status: int, asked: str) -> None:
         assert pause >= 1.0, f"{status}: asked to wait a second, and came after {pause:.2f}"
         return
     _is_silent(scene, line, 115)
-    scene.skip(5 + LATE)
+    scene.pass_time(5 + LATE)
     scene.arrived(skip=0)
 
 
 def _is_capped(scene: FarScene, line: Line, status: int, asked: str) -> None:
     _ask(scene, status, asked)
     _is_silent(scene, line, CAP - 10)
-    scene.skip(10 + LATE)
+    scene.pass_time(10 + LATE)
     scene.arrived(skip=0)
 
 
 def _is_passed_over(scene: FarScene, status: int, asked: str) -> None:
     _ask(scene, status, asked)
-    scene.skip(OWN_PAUSE)
+    scene.pass_time(OWN_PAUSE)
     scene.arrived(skip=0)
 
 
 def _is_silent(scene: FarScene, line: Line, seconds: float) -> None:
     """Nothing is said by then."""
     said = len(line.heard)
-    scene.skip(seconds)
+    scene.pass_time(seconds)
     time.sleep(LISTENS)  # nothing is waited for: it is listened whether something comes
     assert len(line.heard) == said, f"something came before {seconds:g} s were over"

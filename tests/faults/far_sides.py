@@ -168,9 +168,15 @@ class FarScene(Scene):
         return len(self.sides[name].stored().ids) >= self.sent
 
     def skip(self, seconds: float) -> None:
-        """So many seconds pass at once for the agent's timers, unless it waits for an answer just now."""
-        if not any(sink["in_flight"] for sink in self.agent.status()["sinks"].values()):
+        """So many seconds pass at once for the agent's timers, unless it is at work just now or waits for an answer."""
+        before = self._at_rest()
+        if before and self._at_rest() == before:
             self.pass_time(seconds)
+
+    def _at_rest(self) -> list[int]:
+        """How many requests each sink has made; none where one is on its way."""
+        sinks = self.agent.status()["sinks"].values()
+        return [] if any(sink["in_flight"] for sink in sinks) else [sink["batches"]["requests"] for sink in sinks]
 
     def pass_time(self, seconds: float) -> None:
         """So many seconds pass at once for the agent's timers, whatever it does: what it waits for is overdue."""

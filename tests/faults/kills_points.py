@@ -11,7 +11,7 @@ from e2e import scene as e2e
 from faults.inject import Injection, Rule
 from faults.kills_scene import SMALL, WAITS, falls, injected, settle, stored_once, stream
 from faults.rows import fault
-from faults.stage import Scene, Stage
+from faults.stage import Scene, Stage, wait_for
 
 Choice = Callable[[Scene], Rule]
 
@@ -26,8 +26,10 @@ def _kill_at(stage: Stage, choice: Choice, **options: Any) -> None:
     stored_once(stage)
 
 
-def _kills(scene: Scene, injection: Injection, times: int, choice: Choice) -> None:
+def _kills(scene: Scene, injection: Injection, times: int, choice: Choice, *, calm: int = 0) -> None:
+    """`calm`: how many messages a process takes in before the next rule comes into force."""
     for _ in range(times):
+        wait_for("a while without trouble", lambda: not calm or _has_taken(scene, calm))
         before = len(injection.hits())
         rule = choice(scene)
         injection.arm(rule)
@@ -109,6 +111,7 @@ EVENTS = """
 name = "warm"
 when = "mqtt.plant.temperature > 20"
 where = { device = "dev0001" }
+max_per_hour = 3600
 """
 
 
@@ -147,13 +150,18 @@ def at_evict(stage: Stage) -> None:
 
     with injected(stage, spool=SMALL) as (scene, injection):
         scene.cloud.fault("unavailable")
-        # The spool holds more messages than can be on their way: what it gives up was acknowledged long before, and
-        # does not come again.
-        with stream(scene, rate=3_000, pad=300):
-            _kills(scene, injection, stage.times, choice)
+        # The spool holds more messages than can be on their way, and each process takes in more than that: what it
+        # gives up was acknowledged long before, and does not come again to be counted twice.
+        with stream(scene, rate=4_000, pad=80):
+            _kills(scene, injection, stage.times, choice, calm=4_000)
         scene.cloud.heal()
         settle(stage, scene)
     stored_once(stage)
+
+
+def _has_taken(scene: Scene, count: int) -> bool:
+    agent = scene.agent
+    return e2e.is_subscribed(agent) and e2e.metric(agent, "agent_intake_received_total") >= count
 
 
 def _some(rng: Random) -> int:

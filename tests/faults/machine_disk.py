@@ -74,6 +74,10 @@ def _full_of_its_own(stage: Stage) -> None:
         scene.publish(range(3_000), payload=KIB_PAYLOAD)
         wait_for("intake to close", lambda: _is_closed(scene))
         assert "no space left" in _why_closed(scene).lower()
+        # What was acknowledged is on the disk, and not only at hand.
+        scene.agent.kill()
+        scene.agent.start(ready=False)
+        wait_for("intake to close again", lambda: _is_closed(scene))
         scene.cloud.heal()
         scene.settle()
 
@@ -139,8 +143,8 @@ def _started_read_only(scene: Scene) -> None:
 @fault("write-eio")
 def failing_writes(stage: Stage) -> None:
     """
-    The fifth and the tenth, and one in ten; half of these after a part was written. Those of segments, and in the
-    full form those of every file there.
+    The fifth, the tenth, the fifteenth and one in ten; some after a part was written, one says so as a short write.
+    Those of segments, and in the full form those of every file there.
 
     A cursor that cannot be written is tried again after 5 s, which the quick form cannot wait for.
     """
@@ -149,12 +153,13 @@ def failing_writes(stage: Stage) -> None:
             place = f"{scene.agent.state}/*{'.seg' if stage.is_quick else ''}"
             once = Rule(call="write|writev|pwrite", at=place, do="EIO", nth=5)
             often = replace(once, nth=1, times=None, share=0.05)
-            rules = (once, replace(once, nth=10, when="middle"), often, replace(often, when="middle"))
+            parts = (replace(once, nth=10, when="middle"), replace(once, call="writev", nth=15, do="short"))
+            rules = (once, *parts, often, replace(often, when="middle"))
             injection.arm(*rules)
             _in_small_groups(scene, 30 if stage.is_quick else 100)
             injection.disarm()
-            assert {hit["rule"]["when"] for hit in injection.hits()} == {"before", "middle"}
-            scene.settle()
+            assert {hit["rule"]["do"] for hit in injection.hits()} == {"EIO", "short"}
+            _from_the_disk(scene)
 
 
 @fault("fsync-eio")
@@ -173,7 +178,7 @@ def failing_syncs(stage: Stage) -> None:
                 if hit["rule"]["do"] == "EIO" and hit["place"].endswith(".seg"):
                     failed.add(hit["place"])
             assert failed, "no sync failed: this shows nothing"
-            scene.settle()
+            _from_the_disk(scene)
 
 
 @fault("fsync-slow")
@@ -204,8 +209,21 @@ def _failing(stage: Stage, env: Mapping[str, str] = HASTY_WATCHDOG) -> Iterator[
         yield scene, injection
 
 
+def _from_the_disk(scene: Scene) -> None:
+    """Deliver what another process finds there: what the one before had at hand is of no help."""
+    scene.agent.kill()
+    scene.agent.start()
+    scene.cloud.heal()
+    scene.settle()
+
+
 def _in_small_groups(scene: Scene, groups: int) -> None:
-    """Publish so many times fifty messages, each when the one before is in the spool: a write and a sync each."""
+    """
+    Publish so many times fifty messages, each when the one before is in the spool: a write and a sync each.
+
+    The far side is down meanwhile.
+    """
+    scene.cloud.fault("unavailable")
     for number in range(groups):
         scene.publish(range(number * 50, number * 50 + 50))
         wait_for("the group to be in the spool", partial(has_taken, scene, number * 50 + 50))

@@ -27,7 +27,7 @@ DAMAGED = 7
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One that is whole."""
+    """One with a sound header; without records where what follows is damaged."""
 
     offset: int
     size: int
@@ -45,7 +45,7 @@ class Lane:
     """A directory below `lanes`."""
 
     name: str
-    segments: dict[Path, tuple[int, list[Frame]]] = field(default_factory=dict)  # base and frames, in order
+    segments: dict[Path, tuple[int, list[Frame]]] = field(default_factory=dict)  # base and frames
     records: dict[int, bytes] = field(default_factory=dict)  # by index: what can be read
     head: dict[str, Any] | None = None
     cursors: dict[str, dict[str, Any]] = field(default_factory=dict)  # by sink, the valid ones
@@ -91,7 +91,7 @@ def lane(directory: Path) -> Lane:
             found = _mark(path.read_bytes(), SLOTS["cursor"], {"sink", "lane", "position", "start", "ledger", "plans"})
             if found is not None and (found["sink"], found["lane"]) == (path.stem, out.name):
                 out.cursors[path.stem] = found
-    ordered = list(out.segments.values())
+    ordered = sorted(out.segments.values(), key=lambda one: (one[0], one[1][0].group if one[1] else 0))
     for place, (_, some) in enumerate(ordered):
         limit = ordered[place + 1][0] if place + 1 < len(ordered) else 1 << 64
         reached = 0
@@ -103,7 +103,7 @@ def lane(directory: Path) -> Lane:
 
 
 def frames(data: bytes, segment: int) -> Iterator[Frame]:
-    """Every frame of that segment that is whole."""
+    """Every frame of that segment."""
     for found in re.finditer(re.escape(FRAME), data):
         at = found.start()
         if at + HEADER.size > len(data):
@@ -114,7 +114,10 @@ def frames(data: bytes, segment: int) -> Iterator[Frame]:
         if (version, owner, of_header) != (1, segment, crc32(data[at : at + HEADER.size - 4])):
             continue
         size = HEADER.size + origin + 4 * count + packets + hashes + more + body
-        if at + size > len(data) or crc32(data[at + HEADER.size : at + size]) != of_columns:
+        if at + size > len(data):
+            continue
+        if crc32(data[at + HEADER.size : at + size]) != of_columns:
+            yield Frame(at, size, group, base, ())
             continue
         lengths = struct.unpack_from(f"<{count}I", data, at + HEADER.size + origin)
         records, start = [], at + size - body

@@ -152,7 +152,7 @@ def test_a_process_that_is_killed_during_reloads_loses_and_repeats_nothing(
 ) -> None:
     seed = int(os.environ.get("E2E_SEED", Random().randrange(1 << 32)))
     say(capsys, f"E2E_SEED={seed}")
-    rng, messages = Random(seed), 3000
+    rng, messages = Random(seed), 2500
 
     def config(n: int) -> str:
         # At any time one lane: a kill between the commits of two costs copies, reload or not.
@@ -169,7 +169,7 @@ def test_a_process_that_is_killed_during_reloads_loses_and_repeats_nothing(
         subscribed(agent)
         publisher = Publisher(plant.port)
         publishing = Background(lambda: publisher.publish(range(messages), state_payload, rate=1000.0))
-        for n in range(1, 5):
+        for n in range(1, 4):
             for m in range(2):
                 agent.configure(config(2 * n + m))
                 hup(agent)

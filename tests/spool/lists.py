@@ -100,15 +100,15 @@ class LanesAgainstLists(RuleBasedStateMachine):
             lost = set(range(gap.first, gap.first + gap.count)) - self.holes[name]
             assert not lost or min(lost) >= acknowledged
             self.holes[name] |= lost
-        # From here on nobody sends it a second time.
-        self.known["acknowledged", name] = lane.head
+        # From here on, and not while it was still opening, nobody sends it a second time.
+        self.disk.note(("acknowledged", name), lane.head)
 
     def find_cursor(self, sink: str) -> None:
         cursor = self.cursor(sink)
         position, ledger = self.known.get(("saved", sink), (0, {}))
         assert cursor.position >= position
         assert all(cursor.ledger.as_dict()[name] >= count for name, count in ledger.items())
-        self.known["saved", sink] = cursor.position, cursor.ledger.as_dict()
+        self.saved(cursor)
         for key in [key for key in self.known if key[:2] == ("sent", sink)]:
             first, (segment, count, crc) = key[2], self.known[key]
             if first + count <= cursor.position:
