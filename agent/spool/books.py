@@ -152,14 +152,13 @@ def _count(lane: FoundLane) -> _Counted:
             for header, text in recovery.frames(segment):
                 if limit is not None and header.base >= limit:
                     break
-                end = header.end if limit is None else min(header.end, limit)
-                if text is None or end <= out.end:
+                if text is None or header.end <= out.end:
                     continue
                 if out.stretches and out.stretches[-1][1] == header.base:
-                    out.stretches[-1] = (out.stretches[-1][0], end)
+                    out.stretches[-1] = (out.stretches[-1][0], header.end)
                 else:
-                    out.stretches.append((header.base, end))
-                out.end = end
+                    out.stretches.append((header.base, header.end))
+                out.end = header.end
         except FileNotFoundError:
             continue  # settled and deleted while we looked, or gone: the counting shows which
     return out

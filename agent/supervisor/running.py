@@ -178,6 +178,7 @@ class Running:
         async def begin() -> None:
             # What it has handed over before must be known again, should it come again.
             while not await self.spool.recall(name):
+                part.become("down", "what it has handed over before is still to be stored")
                 part.beat(FIRST_ATTEMPT)
                 await asyncio.sleep(STORE_AGAIN)
             await table.plugin.run(self.intake.emitter(name, table.tags), context)

@@ -489,6 +489,25 @@ def test_an_outage_that_goes_on_over_a_restart_is_told_of_once_and_its_end_too(t
     asyncio.run(main())
 
 
+@pytest.mark.usefixtures("impatient")
+def test_a_swap_is_no_start_and_an_outage_that_it_ends_is_told_of_as_over(tmp_path: Path) -> None:
+    dead = DEAD_SINK.format(port=free_port(), select='exclude = "event.*"')
+    lake = f'[sinks.lake]\ntype = "file"\npath = "{tmp_path}/lake.ndjson"\nexclude = "event.*"\n'
+
+    async def main() -> None:
+        async with life(configured(tmp_path, dead)) as running:
+            await until("the outage to be told", lambda: states(tmp_path) == ["started", "outage"])
+            config = configured(tmp_path, lake)
+            await supervisor.swap(running, config)
+            await until("its end to be told", lambda: states(tmp_path) == ["started", "outage", "recovered"])
+            await supervisor.swap(running, configured(tmp_path))  # a sink that is gone has nothing to be told of
+        async with life(config):
+            await until("the next start", lambda: states(tmp_path)[3:] == ["stopped", "started"])
+        assert written(tmp_path)[3]["fields"]["config"] == configured(tmp_path).config_hash[:12]
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("content", [b"", b'{"format":1,"sections":{"agent":{"started":"yes"}}}'])
 def test_a_damaged_memory_is_a_first_start(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "state").mkdir()

@@ -13,7 +13,7 @@ from faults.rows import fault
 from faults.stage import Stage
 
 REFUSAL = "#required must have required property 'mid'"
-TRIES = 100
+TRIES = 60  # of eight batches at most: each of them more often than a limit of a few would allow
 POISON = b'"poison":true'
 PAGE = "<html><body><h1>Welcome to the guest network</h1></body></html>"
 CUT = '{"id":"api.data.in","ver":"v2","params":{"status":"SUCC'
@@ -21,7 +21,7 @@ FAILURE = '{"error":{"code":"INTERNAL_SERVER_ERROR","message":"it did not work"}
 
 # 200 and this, though nothing was stored; and what the agent says of it. Blueflood's own 200 is empty.
 LIES: Mapping[Name, Mapping[str, str]] = {
-    "lake": dict.fromkeys(("", PAGE, CUT, FAILURE, "[]", "null", '"OK"', "{}", '{"message":"Welcome"}'), "not Obsrv's"),
+    "lake": dict.fromkeys(("", PAGE, CUT, FAILURE, "[]", "null", '"OK"', '{"message":"Welcome"}'), "not Obsrv's"),
     "insight": {
         **dict.fromkeys((PAGE, CUT, FAILURE, "[]", "{}", '{"message":"Welcome"}'), "without a result"),
         "": "with nothing",

@@ -204,7 +204,7 @@ def soak(stage: Stage, seconds: float) -> dict[str, Any]:
             trouble.look()
             assert agent.stop() == 0
             stage.judge(scene)
-            levels = Counter(re.findall(r"\[(error|warning|info) *\]", agent.text()))
+            levels = Counter(re.findall(r"^\S+ (error|warning|info) ", agent.text(), re.MULTILINE))
     return {
         "seed": stage.seed,
         "seconds": round(time.monotonic() - began),

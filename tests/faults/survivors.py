@@ -96,8 +96,8 @@ def lane(directory: Path) -> Lane:
         limit = ordered[place + 1][0] if place + 1 < len(ordered) else 1 << 64
         reached = 0
         for frame in some:
-            if frame.base >= reached:  # one that stands there a second time, further on, comes too late
-                out.records.update((i, one) for i, one in enumerate(frame.records, frame.base) if i < limit)
+            if reached <= frame.base < limit:  # one that stands there a second time, further on, comes too late
+                out.records.update(enumerate(frame.records, frame.base))
                 reached = frame.end
     return out
 

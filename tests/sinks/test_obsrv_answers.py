@@ -53,8 +53,8 @@ OK = b'{"params":{"status":"SUCCESS"},"responseCode":"OK"}'
         (200, b'{"params":{"status":"success"}}', "taken"),
         # Status and error.code decide (wire page, section 5); what is missing says nothing against it.
         (202, b'{"result":{}}', "taken"),
-        # Of what has none of its marks, Obsrv is not the author.
-        (200, b"{}", "Retryable+ambiguous"),
+        (200, b"{}", "taken"),
+        # Of what has others in place of its marks, Obsrv is not the author.
         (200, b'{"message":"Welcome"}', "Retryable+ambiguous"),
         (200, b'{"status":"ok"}', "Retryable+ambiguous"),
         (200, b"", "Retryable+ambiguous"),

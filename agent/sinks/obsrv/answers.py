@@ -46,9 +46,10 @@ _UNPARSED: Mapping[str, _Meaning] = {
 
 def verdict(status: int, body: bytes, retry_after: float | None = None) -> DeliveryError | None:
     """None where the far side has taken the batch, else what to do with it."""
-    said = _parsed(body)
+    parsed = _parsed(body)
+    said = parsed or {}
     if 200 <= status < 300:
-        if _is_yes(said):
+        if parsed is not None and _is_yes(parsed):
             return None
         return _error((_DOUBT, "an answer that is not Obsrv's, or says otherwise"), status, said, body)
     if status == 410:
@@ -71,13 +72,13 @@ def verdict(status: int, body: bytes, retry_after: float | None = None) -> Deliv
     return refusal(status, body, retry_after)
 
 
-def _parsed(body: bytes) -> Mapping[str, Any]:
-    """The answer's object; empty where a gateway speaks, not Obsrv."""
+def _parsed(body: bytes) -> Mapping[str, Any] | None:
+    """The answer's object; None where a gateway speaks, not Obsrv."""
     try:
         said = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return {}
-    return said if isinstance(said, dict) else {}
+        return None
+    return said if isinstance(said, dict) else None
 
 
 def _table(said: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -86,8 +87,11 @@ def _table(said: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _is_yes(said: Mapping[str, Any]) -> bool:
-    """One of Obsrv's own marks is there, and none contradicts the status (older servers leave some out)."""
-    if not {"params", "responseCode", "result"} & said.keys():
+    """
+    No mark of Obsrv's contradicts the status, and what is missing contradicts nothing: status and error.code decide
+    (wire page, section 5). An object that has other members in place of all its marks is somebody else's.
+    """
+    if said and not {"id", "params", "responseCode", "result"} & said.keys():
         return False
     status = worded(_table(said, "params").get("status", "SUCCESS")).upper()
     return said.get("responseCode", "OK") == "OK" and status == "SUCCESS" and not said.get("error")
