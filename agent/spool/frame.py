@@ -173,7 +173,7 @@ def is_whole(header: Header, payload: bytes | memoryview) -> bool:
 
 def origin_of(header: Header, payload: bytes | memoryview) -> str:
     """The name of the collector the records came from."""
-    return bytes(payload[: header.origin_bytes]).decode()
+    return bytes(payload[: header.origin_bytes]).decode(errors="replace")  # whoever wrote it, it is only looked up
 
 
 def lengths_of(header: Header, payload: bytes | memoryview) -> array[int]:

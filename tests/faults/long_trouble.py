@@ -32,7 +32,7 @@ def day_of_trouble(stage: Stage) -> None:
 
     The quick form has three hours, one payload in a hundred, and as little room for dead letters.
     """
-    hours, rate, room = (3, RATE / 100, DEAD // 800) if stage.is_quick else (24, float(RATE), DEAD)
+    hours, rate, room = (3, RATE / 100, DEAD // 200) if stage.is_quick else (24, float(RATE), DEAD)
     folder, rng, outcome = stage.place(), stage.rng, stage.outcome
     outcome.trials += 1
     good: list[str] = []
