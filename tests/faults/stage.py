@@ -30,6 +30,7 @@ from e2e import scene as e2e
 from processes import AgentProcess, get, wait_for
 from publisher import Publisher, state_payload
 
+from agent.spool import audit
 from faults.rows import Row
 from faults.verdict import LOSSES, Outcome, compared, told_by
 
@@ -151,11 +152,11 @@ class Scene:
     def outcome(self) -> Outcome:
         """What this trial has cost: by the files; what the agent says of it, by `audit`."""
         numbers = self.acknowledged()
-        found = self.agent.command("audit", "--json")
-        audit = json.loads(found.stdout)
+        # What `audit` prints, without the start of another process.
+        report = audit(self.agent.state)
         outcome = Outcome(trials=self.trials, notes=self.notes)
-        if not audit["balanced"]:
-            outcome.problems.append(f"the books do not balance: {audit['findings']}")
+        if not report.balanced:
+            outcome.problems.append(f"the books do not balance: {report.findings}")
         for receiver in self.receivers:
             stored = receiver.stored()
             wanted = [e2e.uid(number) for number in numbers if receiver.wants(number)]
@@ -163,7 +164,7 @@ class Scene:
                 compared(
                     wanted,
                     stored.ids,
-                    told=told_by(audit, receiver.sink),
+                    told=told_by(report, receiver.sink),
                     again=stored.again,
                     conflicts=stored.conflicts,
                 )

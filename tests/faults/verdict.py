@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from agent.spool import Report
+
 LOSSES = ("expired", "evicted", "dead", "damaged", "abandoned")
 
 
@@ -75,11 +77,11 @@ def compared(
     )
 
 
-def told_by(audit: Mapping[str, Any], sink: str) -> Counter[str]:
-    """What the agent itself says it has lost for a sink, out of `audit --json`; what intake refused counts for each."""
+def told_by(report: Report, sink: str) -> Counter[str]:
+    """What the agent itself says it has lost for a sink, out of its books; what intake refused counts for each."""
     told: Counter[str] = Counter()
-    for cursor in audit["cursors"]:
-        if cursor["sink"] == sink:
-            told.update({fate: cursor["ledger"][fate] for fate in LOSSES})
-    told["refused"] = audit["dead_letters"].get("intake", 0) + audit["dead_dropped"].get("intake", 0)
+    for cursor in report.cursors:
+        if cursor.sink == sink:
+            told.update({fate: getattr(cursor.ledger, fate) for fate in LOSSES})
+    told["refused"] = report.dead_letters.get("intake", 0) + report.dead_dropped.get("intake", 0)
     return Counter({fate: count for fate, count in told.items() if count})

@@ -228,7 +228,8 @@ def _leaks(data: bytes) -> list[str]:
 
 
 @pytest.mark.timeout(240)  # seventy sinks on a busy machine
-@pytest.mark.parametrize("form", ["text", "json"])
+# What differs is how a line is written, and tests/service/test_logs.py has that for both.
+@pytest.mark.parametrize("form", ["text", pytest.param("json", marks=pytest.mark.soak)])
 def test_no_secret_reaches_anything_that_the_run_writes_or_shows(tmp_path: Path, form: str) -> None:
     folder = tmp_path / "secrets"
     (tmp_path / "python").mkdir()
