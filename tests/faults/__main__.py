@@ -80,6 +80,7 @@ def _run(row: Row, *, quick: bool, seed: int | None, say: object) -> list[str]:
         + (f"  DOES NOT HOLD: {'; '.join(broken)}" if broken else ""),
         markup=False,
         highlight=False,
+        soft_wrap=True,
     )
     return broken
 
