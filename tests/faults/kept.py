@@ -29,7 +29,10 @@ class Result:
 
 def keep(row: Row, outcome: Outcome, **run: Any) -> Result:
     """Keep what came of a row, in place of what was kept before."""
-    result = Result(id=row.id, broken=outcome.against(row.loss), outcome=asdict(outcome), **run)
+    # asdict makes a Counter of the pairs of a Counter.
+    result = Result(
+        id=row.id, broken=outcome.against(row.loss), outcome={**asdict(outcome), "told": dict(outcome.told)}, **run
+    )
     RESULTS.mkdir(exist_ok=True)
     _file(row).write_text(json.dumps(asdict(result), indent=1, sort_keys=True) + "\n")
     return result
