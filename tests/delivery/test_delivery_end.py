@@ -23,7 +23,7 @@ def test_what_is_under_way_lands_and_nothing_more_is_sent(tmp_path: Path) -> Non
             async with it.running(delivery):
                 await until(lambda: far.open_now == 2)
                 landing = asyncio.ensure_future(delivery.landed())
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.1)  # of the simulated clock
                 assert not landing.done()
                 far.gate.set()
                 await soon(landing)
@@ -56,7 +56,7 @@ def test_whoever_waits_to_give_a_letter_back_through_it_is_told(tmp_path: Path) 
         async with rig(tmp_path) as it:
             delivery = it.delivery(Post(1))
             waiting = asyncio.ensure_future(delivery.resend(one(1)))
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.1)  # of the simulated clock
             delivery.end()
             with pytest.raises(Retryable, match="another configuration"):
                 await soon(waiting)
