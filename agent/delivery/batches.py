@@ -78,6 +78,8 @@ class Batches:
         at = cursor.planned_end
         if cursor.end is not None or cursor.lane.head - at >= self._limits.records:
             return True
+        if cursor.lane.segments and cursor.lane.segments[-1].base > at:
+            return True  # a batch ends where its segment does, and nothing more goes into that one
         return cursor.lane.bytes_between(at, cursor.lane.head) >= self.window.size
 
     def lag(self) -> float:
