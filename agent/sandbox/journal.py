@@ -29,9 +29,9 @@ class Journal:
 
 
 def read(path: Path, *kinds: str) -> dict[str, list[dict[str, Any]]]:
-    """The lines of a journal by kind; KeyError where there is one of another."""
+    """The whole lines of a journal by kind, while it is written, too; KeyError where there is one of another."""
     books: dict[str, list[dict[str, Any]]] = {kind: [] for kind in kinds}
-    for line in path.read_bytes().splitlines():
+    for line in path.read_bytes().rpartition(b"\n")[0].splitlines():
         entry = json.loads(line)
         books[entry.pop("kind")].append(entry)
     return books

@@ -141,7 +141,8 @@ def no_descriptor(stage: Stage) -> None:
                 wait_for("that to be told", lambda scene=scene: NOT_LET_IN in scene.agent.text())
                 cloud.heal()
             scene.settle()
-            assert agent.text().count("Too many open files") <= 5, "the log has a line for each try"
+            # The segment, intake, the sink's reading and its connection, the pages, and that it is over: once each, or twice.
+            assert agent.text().count("Too many open files") <= 12, "the log has a line for each try"
 
 
 @contextmanager
