@@ -141,7 +141,7 @@ def no_descriptor(stage: Stage) -> None:
                 wait_for("that to be told", lambda scene=scene: NOT_LET_IN in scene.agent.text())
                 cloud.heal()
             scene.settle()
-            # The segment, intake, the sink's reading and its connection, the pages, and that it is over: once each, or twice.
+            # Segment, intake, the reading and the connection of the sink, the pages, the end of it: once or twice each.
             assert agent.text().count("Too many open files") <= 12, "the log has a line for each try"
 
 

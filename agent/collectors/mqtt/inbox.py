@@ -114,7 +114,8 @@ class Inbox:
 
     def must_wait(self) -> bool:
         """Whether to stop reading until `Wire.resume` is called."""
-        self._waiting = self.outstanding >= MAX_OUTSTANDING
+        # Who was told to stop is told so until then: a read that was under way may ask again when there is some room.
+        self._waiting = self._waiting or self.outstanding >= MAX_OUTSTANDING
         return self._waiting
 
     @property
