@@ -107,8 +107,14 @@ class Memory:
     async def forget(self, *, within: float = WITHIN) -> None:
         """Leave nothing for the next run."""
         path = self._path
+
+        def remove() -> bool:
+            path.unlink(missing_ok=True)
+            return True
+
         try:
-            await aside(lambda: path.unlink(missing_ok=True), kind=path, within=within)
+            if await aside(remove, kind=path, within=within) is not True:  # that was a save, still under way
+                await aside(remove, kind=path, within=within)
         except OSError as error:
             reason = error.strerror or str(error)
             log.warning("what is remembered of events cannot be removed", file=str(path), reason=reason)
