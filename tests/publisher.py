@@ -34,13 +34,17 @@ class Publisher:
         self.acknowledged: set[int] = set()
         self._window = window
         self._pending: dict[int, int] = {}
-        self._log = log.open("a") if log else None
         self._buffer = b""
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=20)
-        self._socket.sendall(_packet(0x10, _text("MQTT") + b"\x04\x02\x00\x3c" + _text(client_id)))
-        answer = self._read_exactly(4)
-        assert answer[:2] == b"\x20\x02", answer
-        assert answer[3] == 0, f"refused with {answer[3]}"
+        try:
+            self._socket.sendall(_packet(0x10, _text("MQTT") + b"\x04\x02\x00\x3c" + _text(client_id)))
+            answer = self._read_exactly(4)
+            assert answer[:2] == b"\x20\x02", answer
+            assert answer[3] == 0, f"refused with {answer[3]}"
+        except BaseException:
+            self._socket.close()
+            raise
+        self._log = log.open("a") if log else None  # last, or one that is not let in would leave it open
 
     def publish(
         self,
