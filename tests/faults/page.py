@@ -37,8 +37,8 @@ difference is the loss. The agent's own books are held against it and have no sa
 """
 LIMITS = """## What these figures do not say
 
-- A row is one run, the last one; seeds differ. Three earlier runs of `damage-any`, 10,000 trials each, had one or two in
-  which damage was not told as it was. Most of what they found is mended; what is known to be left is damage of several
+- A row is one run, the last one; seeds differ. Three earlier runs of `damage-any`, 10,000 trials each, had one or two
+  in which damage was not told as it was. Most of what they found is mended; what is known to be left is damage of several
   files at once (all segments, cursor and head mark of a lane; the last segment and one slot of its mark).
 - *unknown* under `damage-any` is what lies beyond everything that survived: the agent says "at most one segment" there
   and cannot count it, so those records are taken as told.
@@ -47,10 +47,10 @@ LIMITS = """## What these figures do not say
   mended, and the row's run is of after that. The lines that `descriptors` allows in the log were set at 5 and are 12.
 - In rows with several kills in a row a second copy is counted and not forbidden: acknowledgements that are in doubt may
   be forgotten with their delivered segment, and what comes again is then stored again. Nothing is lost by it.
-- `kill-at-evict` waits for 4,000 messages before each kill, so that the spool outlasts what is in flight. Without that a
-  message that was given up could come again, and be both told as lost and stored.
-- The hour of random trouble ran before the last mends. Its verdict is the table's; pytest called the run failed, because
-  the publisher of the test left files open while its broker was away. It was not repeated.
+- `kill-at-evict` waits for 4,000 messages before each kill, so that the spool outlasts what is in flight. Without that
+  a message that was given up could come again, and be both told as lost and stored.
+- The hour of random trouble ran before the last mends. Its verdict is the table's; pytest called the run failed,
+  because the publisher of the test left files open while its broker was away. It was not repeated.
 """
 TITLES = {
     "kills": "The process is gone, or the machine is",
