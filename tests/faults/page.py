@@ -38,8 +38,8 @@ difference is the loss. The agent's own books are held against it and have no sa
 LIMITS = """## What these figures do not say
 
 - A row is one run, the last one; seeds differ. Three earlier runs of `damage-any`, 10,000 trials each, had one or two
-  in which damage was not told as it was. Most of what they found is mended; what is known to be left is damage of several
-  files at once (all segments, cursor and head mark of a lane; the last segment and one slot of its mark).
+  in which damage was not told as it was. Most of what they found is mended; what is known to be left is damage of
+  several files at once (all segments, cursor and head mark of a lane; the last segment and one slot of its mark).
 - *unknown* under `damage-any` is what lies beyond everything that survived: the agent says "at most one segment" there
   and cannot count it, so those records are taken as told.
 - The rows ran on several commits of one day, two to six at a time on two cores.
