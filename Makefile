@@ -7,6 +7,8 @@ STAMP := $(VENV)/.stamp
 BENCH_STAMP := $(VENV)/.stamp-bench
 SOAK ?= 1h
 ROUNDS ?= 5
+# The tests start hundreds of agents: each would compile the sources anew where this is set.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: venv demo test check soak reliability mutants fuzz bench clean
 

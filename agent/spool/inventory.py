@@ -72,9 +72,14 @@ def _look(directory: Path) -> Found:
     except FileNotFoundError:
         pass
     expected = first
-    for path in files(directory):
+    paths = files(directory)
+    for path in paths:
         damaged = 0
-        for text in path.read_bytes().splitlines():
+        data = path.read_bytes()
+        if path == paths[-1]:
+            # A last line without its end is being written or was cut short: the dead lane has it until it is whole.
+            data = data[: data.rfind(b"\n") + 1]
+        for text in data.splitlines():
             line = read(text)
             if line is None:
                 damaged += 1

@@ -21,7 +21,14 @@ JITTER = 300.0  # seconds: the default of lifecycle_jitter
 TENANT_LIMIT = 1000  # requests a minute, for a fleet of as many agents
 
 
-@pytest.mark.parametrize("count", [100, pytest.param(1000, marks=[pytest.mark.soak, pytest.mark.timeout(900)])])
+@pytest.mark.parametrize(
+    "count",
+    [
+        60,
+        pytest.param(100, marks=pytest.mark.soak),
+        pytest.param(1000, marks=[pytest.mark.soak, pytest.mark.timeout(900)]),
+    ],
+)
 def test_a_restart_of_all_agents_together_keeps_to_the_tenants_limit_and_loses_no_event(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], count: int
 ) -> None:

@@ -251,10 +251,11 @@ def _size(directory: Path) -> int:
     return total
 
 
+@pytest.mark.parametrize("count", [40_000, pytest.param(100_000, marks=pytest.mark.soak)])
 def test_a_flood_of_garbage_stays_inside_the_limit_of_dead_letters(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], count: int
 ) -> None:
-    _garbage(tmp_path, capsys, 100_000)
+    _garbage(tmp_path, capsys, count)
 
 
 @pytest.mark.soak

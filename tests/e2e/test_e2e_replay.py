@@ -283,7 +283,16 @@ def test_what_is_dropped_is_gone_and_counted(folder: Path, is_running: bool) -> 
         assert _stored(far) == 0
 
 
-@pytest.mark.parametrize("who", ["the agent", "the command", "the command alone", "an operator, gently"])
+@pytest.mark.parametrize(
+    "who",
+    [
+        "the agent",
+        "the command",
+        # A kill is the harder end: what these two add to it is looked at where there is time.
+        pytest.param("the command alone", marks=pytest.mark.soak),
+        pytest.param("an operator, gently", marks=pytest.mark.soak),
+    ],
+)
 def test_an_end_in_the_middle_loses_nothing_and_sends_nothing_twice(folder: Path, who: str) -> None:
     count = 120
     with cloud(folder / "cloud") as far, prepared(folder, far, count) as (agent, _):

@@ -16,7 +16,7 @@ from spooling import dead as dead_part
 from spooling import letter, opened, part, records, run, until
 from structlog.testing import capture_logs
 
-from agent.spool import State, audit, dead
+from agent.spool import State, audit, dead, inventory
 from agent.spool.letter_files import files
 from agent.spool.letters import Letters
 
@@ -79,13 +79,16 @@ def test_a_crash_between_the_file_and_the_cursor_writes_nothing_twice(state: Pat
     run(main)
 
 
-def test_a_torn_line_is_written_again(state: Path) -> None:
+@pytest.mark.parametrize("torn", [b'{"seq":2,"at":2,"id":"a-', b'{"seq":2,"at":2,"id":"a-2","sink":"lake"}'])
+def test_a_torn_line_counts_for_nothing_and_is_written_again(state: Path, torn: bytes) -> None:
     async def main() -> None:
         async with opened(state) as spool:
             await spool.append([dead_part(letter("a-0"), letter("a-1"))])
         (path,) = files(state / "dead-letters")
         with open(path, "ab") as file:
-            file.write(b'{"seq":2,"at":2,"id":"a-')
+            file.write(torn)
+        assert [one["id"] for one in inventory.look(state / "dead-letters").letters] == ["a-0", "a-1"]
+        assert audit(state).balanced
         async with opened(state) as spool:
             await spool.append([dead_part(letter("a-2"))])
 
