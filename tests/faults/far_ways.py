@@ -87,7 +87,8 @@ def poison(stage: Stage) -> None:
 @fault("far-refuses-all")
 def refuses_all(stage: Stage) -> None:
     for _ in range(stage.times):
-        with far_scene(stage, *_names(stage)) as scene:
+        # Patient, as the clock runs fast: what is taken after its time is up and then refused is refused for good.
+        with far_scene(stage, *_names(stage), timeout="200s") as scene:
             for name, side in scene.sides.items():
                 kind, options, told = REFUSES[name]
                 side.fault(kind, **options)
