@@ -13,9 +13,12 @@ from agent import SPOOL_FORMAT, __version__
 COMMANDS = {
     "audit": "agent.cli.audit:audit",
     "check": "agent.cli.check:check",
+    "cloud-insight": "agent.cli.insight:app",
+    "dataflow": "agent.cli.dataflow:app",
     "dead-letters": "agent.cli.dead_letters:app",
     "demo": "agent.cli.demo:demo",
     "init": "agent.cli.init:init",
+    "obsrv": "agent.cli.obsrv:app",
     "once": "agent.cli.once:once",
     "plugins": "agent.cli.plugins:plugins",
     "spool": "agent.cli.spool:app",
