@@ -20,7 +20,7 @@ from agent.sandbox.faults import Fault
 from agent.sandbox.ncloud import Key, Sandbox
 from agent.sandbox.ncloud.troubles import gateway, result, unconfirmed
 from agent.schema import Secret
-from agent.sinks.cloud_insight import CloudInsight, notes
+from agent.sinks.cloud_insight import CloudInsight, notes, sending
 from agent.sinks.cloud_insight.schema import Metric, Schema
 
 ACCESS, SECRET = "AK_TEST_17", "SK_TEST_4711"
@@ -348,6 +348,27 @@ def test_what_is_too_large_for_a_moment_only_is_not_left_out(times: int) -> None
                     await send(with_giants(made, name="one"))
             assert sorted(row.dimensions["device"] for row in sandbox.stored(cw_key(0))) == ["d0", "d1", "d2"]
             assert not [line for line in logs if line["log_level"] == "error"]
+
+    run(main())
+
+
+def test_a_limit_that_was_raised_is_found_out_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with Sandbox.open([row(0)], keys=KEYS, body_limit=4000) as sandbox:
+            made = sink(sandbox.url)
+            async with made.open() as send:
+                await send(parcel(made, 40, pad=300))
+                sandbox.settings.body_limit = 100_000
+                first = len(sandbox.requests)
+                await send(parcel(made, 40, pad=300, name="while it is kept"))
+                kept = len(sandbox.requests) - first
+                monkeypatch.setattr(sending, "ROOM_KEPT", 0.0)
+                sandbox.settings.body_limit = 4000
+                await send(parcel(made, 40, pad=600, name="refused once more"))
+                sandbox.settings.body_limit = 100_000
+                first = len(sandbox.requests)
+                await send(parcel(made, 40, pad=300, name="the next"))
+                assert (kept > 1, len(sandbox.requests) - first) == (True, 1)
 
     run(main())
 

@@ -2,8 +2,9 @@
 Sends the requests of a batch, one after the other, and remembers which rows were taken.
 
     accepted ──────────────▸ remembered, so that a retry of the batch does not send it again
-    too large ─────────────▸ halves, and the smaller size is kept; a row by itself is sent once more after the others,
-                             and left out of a batch of which other rows are taken. Where none are: Rejected
+    too large ─────────────▸ halves, and the smaller size is kept for an hour; a row by itself is sent once more
+                             after the others, and left out of a batch of which other rows are taken. Where none
+                             are: Rejected
     one schema refused ────▸ the others are still sent; then it is told
     anything else ─────────▸ told at once: it concerns every schema
 
@@ -13,6 +14,8 @@ a batch is never refused once a part of it is taken: its halves would be batches
 
 from __future__ import annotations
 
+import math
+import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +35,7 @@ log = structlog.get_logger()
 
 SEND_DATA = "/cw_collector/real/data"
 REMEMBERED = 64  # batches under way: more are never planned at once
+ROOM_KEPT = 3600.0  # seconds; then a limit that was raised is found out, at the price of a refusal or two
 HEARD = 3  # rows by themselves that were too large, and none taken: then it may be any row
 OF_ONE_SCHEMA = (400, 404)  # statuses that may be about the key in the request
 
@@ -73,12 +77,14 @@ class Sending:
         self._labels = labels
         self._on_refused = on_refused
         self._notes = Notes(labels)
-        self._room = float("inf")  # bytes of a request, once one was too large
+        self._room, self._room_until = math.inf, math.inf  # bytes of a request, once one was too large; monotonic time
         self._under_way: OrderedDict[str, Progress] = OrderedDict()  # by batch
 
     async def send(self, parcel: Parcel) -> None:
         """Return once all of it is taken. Raises a DeliveryError."""
         requests, left = content(parcel.body)
+        if time.monotonic() >= self._room_until:
+            self._room = self._room_until = math.inf
         progress = self._under_way.setdefault(parcel.id, Progress([0] * len(requests)))
         self._under_way.move_to_end(parcel.id)
         while len(self._under_way) > REMEMBERED:
@@ -174,7 +180,7 @@ class Sending:
             del progress.too_large[0]
 
     def _smaller(self, room: int) -> None:
-        self._room = min(self._room, room)
+        self._room, self._room_until = min(self._room, room), time.monotonic() + ROOM_KEPT
         log.info("requests become smaller", far_side="cloud_insight", bytes=round(self._room))
 
 
