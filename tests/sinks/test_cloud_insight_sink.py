@@ -363,8 +363,8 @@ def test_a_limit_that_was_raised_is_found_out_in_time(monkeypatch: pytest.Monkey
                 await send(parcel(made, 40, pad=300, name="while it is kept"))
                 kept = len(sandbox.requests) - first
                 monkeypatch.setattr(sending, "ROOM_KEPT", 0.0)
-                sandbox.settings.body_limit = 4000
-                await send(parcel(made, 40, pad=600, name="refused once more"))
+                sandbox.settings.body_limit = 2000
+                await send(parcel(made, 40, pad=300, name="refused once more"))
                 sandbox.settings.body_limit = 100_000
                 first = len(sandbox.requests)
                 await send(parcel(made, 40, pad=300, name="the next"))
