@@ -45,6 +45,7 @@ def summary(config: Config) -> Iterator[str]:
         if (outlook := getattr(sink.plugin, "outlook", None)) is not None:
             yield from (f"{'':11} {line}" for line in outlook(config.agent.tags_with_host()))
     yield from _events(config)
+    yield from _dataflow(config)
     yield f"{'spool':9} {config.spool.directory}, at most {_limit(config, 'max_bytes')}"
     if config.status.enabled:
         yield f"{'status':9} http://{config.status.listen}/"
@@ -89,6 +90,18 @@ def _events(config: Config) -> Iterator[str]:
         lines.append(f"event.agent for {', '.join(config.agent.lifecycle_events)}, each within {within}")
     for n, line in enumerate(lines):
         yield f"{'' if n else 'says':9} {line}"
+
+
+def _dataflow(config: Config) -> Iterator[str]:
+    """Which jobs it runs, and when."""
+    for n, rule in enumerate(config.dataflow):
+        if rule.after_objects is not None:
+            when = f"after {rule.after_objects} objects in {rule.sink}"
+        else:
+            when = f"every {format_duration(rule.every)}" if rule.every is not None else f"at {rule.at}"
+            when += f", over the objects in {rule.sink}"
+        never = "" if config.agent.role == "leader" else "; not here: this agent is a member"
+        yield f"{'' if n else 'runs':9} {rule.kind} {rule.id} {when}, at most {rule.max_runs_per_day} a day{never}"
 
 
 def _selection(selection: Selection) -> str:

@@ -10,13 +10,15 @@ from agent.cli import toml
 from agent.config import CollectorOptions
 from agent.config.plugins import KINDS, Role
 from agent.config.settings import Agent, Log, Spool, Status
+from agent.dataflow.rule import Rule as FlowRule
 from agent.events.rule import Rule
+from agent.ncloud.account import Account
 from agent.options import DeliveryOptions, Selection
 from agent.schema import Secret, is_secret, key_of, kind_of, options_of, written
 
-OWN: dict[str, type] = {"agent": Agent, "spool": Spool, "log": Log, "status": Status}
+OWN: dict[str, type] = {"agent": Agent, "spool": Spool, "log": Log, "status": Status, "ncloud": Account}
 # Tables of the agent itself of which there may be several.
-ARRAYS: dict[str, type] = {"events": Rule}
+ARRAYS: dict[str, type] = {"events": Rule, "dataflow": FlowRule}
 COMMON: dict[Role, tuple[type, ...]] = {"collectors": (CollectorOptions,), "sinks": (Selection, DeliveryOptions)}
 # What the example calls its collectors and sinks, where their kind is no good name.
 NAMES = {
@@ -24,6 +26,7 @@ NAMES = {
     "cloud_insight": "insight",
     "obsrv": "lake",
     "rackspace": "notes",
+    "object_storage": "bucket",
     "file": "archive",
     "stdout": "console",
     "self": "agent",

@@ -6,19 +6,8 @@ import textwrap
 from collections.abc import Iterable
 
 from agent.cli import toml
-from agent.cli.declared import ARRAYS, OWN, Option, about, options, plugin_classes, shared
+from agent.cli.declared import ARRAYS, NAMES, OWN, Option, about, options, plugin_classes, shared
 from agent.config.plugins import KINDS, Role
-
-# What the example calls its collectors and sinks, where their kind is no good name.
-NAMES = {
-    "mqtt": "plant",
-    "cloud_insight": "insight",
-    "obsrv": "lake",
-    "rackspace": "notes",
-    "file": "archive",
-    "stdout": "console",
-    "self": "agent",
-}
 
 WIDTH = 110
 

@@ -41,6 +41,7 @@ def _sections() -> Iterator[str]:
     for name, cls in ARRAYS.items():
         yield f"\n## `[[{name}]]`\n\n{about(cls)}\n"
         yield from table(options(cls))
+        yield from _nested(options(cls), name)
 
 
 def _nested(listed: Iterable[Option], path: str) -> Iterator[str]:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
+from unicodedata import combining, east_asian_width
 
 import orjson
 import typer
@@ -71,14 +72,22 @@ def print_json(value: Any) -> None:
 def print_table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Columns under their names, numbers to the right."""
     texts = [[printable(str(cell)) for cell in row] for row in rows]
-    widths = [max(len(cell) for cell in column) for column in zip(head, *texts, strict=True)]
+    widths = [max(map(_columns, column)) for column in zip(head, *texts, strict=True)]
     numbers = [bool(rows) and all(isinstance(row[n], int | float) for row in rows) for n in range(len(head))]
     for row in (head, *texts):
         cells = (
-            cell.rjust(width) if number else cell.ljust(width)
+            f"{blank}{cell}" if number else f"{cell}{blank}"
             for cell, width, number in zip(row, widths, numbers, strict=True)
+            for blank in (" " * (width - _columns(cell)),)
         )
         print("  ".join(cells).rstrip())
+
+
+def _columns(text: str) -> int:
+    """How many columns of a terminal a text takes: Korean, Chinese and Japanese letters take two."""
+    if text.isascii():
+        return len(text)
+    return sum(1 + (east_asian_width(char) in "WF") for char in text if not combining(char))
 
 
 def printable(text: str) -> str:

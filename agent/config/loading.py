@@ -14,15 +14,16 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from agent.config import document, events
+from agent.config import dataflow, document, events
 from agent.config.document import Document
 from agent.config.messages import did_you_mean, found
 from agent.config.places import Place
 from agent.config.plugins import KINDS, Role
 from agent.config.reading import Reading
 from agent.config.settings import Agent, Log, Spool, Status
+from agent.dataflow.rule import Rule as FlowRule
 from agent.errors import ConfigError, Problem
 from agent.events.rule import BOOKS, SOURCE, Rule
 from agent.options import DeliveryOptions, Selection
@@ -30,11 +31,14 @@ from agent.ports import Collector, Sink
 from agent.schema import option, options_of, plain
 from agent.units import format_duration
 
+if TYPE_CHECKING:
+    from agent.ncloud.account import Account
+
 T = TypeVar("T")
 
 DEFAULT_PATH = Path("/etc/telemetry-agent/agent.toml")
 NAME = re.compile(r"[a-z0-9_-]+")
-TOP = ("agent", "spool", "log", "status", "collectors", "sinks", "events")
+TOP = ("agent", "spool", "log", "status", "collectors", "sinks", "events", "ncloud", "dataflow")
 # Dead letters name the sink that refused a record; "intake" there means that no sink ever saw it.
 RESERVED = {"sinks": {"intake"}, "collectors": {BOOKS}}
 
@@ -80,8 +84,15 @@ class Config:
     collectors: Mapping[str, CollectorTable]
     sinks: Mapping[str, SinkTable]
     events: tuple[Rule, ...] = ()
+    ncloud: Account | None = None
+    dataflow: tuple[FlowRule, ...] = ()
     files: tuple[Path, ...] = field(default=(), compare=False)
     warnings: tuple[Problem, ...] = field(default=(), compare=False)
+
+    @property
+    def led(self) -> tuple[FlowRule, ...]:
+        """The `[[dataflow]]` rules that run here: none unless this agent is the leader."""
+        return self.dataflow if self.agent.role == "leader" else ()
 
     @property
     def config_hash(self) -> str:
@@ -123,6 +134,9 @@ def load(paths: Sequence[Path] = (DEFAULT_PATH,), environ: Mapping[str, str] | N
     _check_collectors(sinks, collectors, reading)
     rules = events.read_rules(reading)
     _check_selections(sinks, collectors, rules, agent, reading)
+    account, flow_rules = dataflow.read_account(reading), dataflow.read_rules(reading)
+    kinds = {name: sink.kind for name, sink in sinks.items()}
+    dataflow.check_rules(flow_rules, agent, account, kinds, reading)
     if agent is not None:
         agent = replace(agent, hostname=_hostname(agent, reading))
     if reading.problems or agent is None or spool is None or log is None or status is None:
@@ -135,6 +149,8 @@ def load(paths: Sequence[Path] = (DEFAULT_PATH,), environ: Mapping[str, str] | N
         collectors=collectors,
         sinks=sinks,
         events=tuple(rules.values()),
+        ncloud=account,
+        dataflow=tuple(flow_rules.values()),
         files=tuple(file.path for file in read.files),
         warnings=tuple(reading.warnings),
     )
@@ -156,6 +172,8 @@ def resolved(config: Config) -> dict[str, Any]:
             for name, table in config.sinks.items()
         },
         **({"events": [plain(rule) for rule in config.events]} if config.events else {}),
+        **({"ncloud": plain(config.ncloud)} if config.ncloud is not None else {}),
+        **({"dataflow": [plain(rule) for rule in config.dataflow]} if config.dataflow else {}),
     }
 
 

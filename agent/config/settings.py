@@ -40,6 +40,10 @@ class Agent:
     stop_grace: Duration = option(
         "How long a stopping agent goes on sending what is stored. The rest waits on disk.", 10.0, high=3600.0
     )
+    role: Literal["leader", "member"] = option(
+        "Whether the rules of [[dataflow]] run here: of a fleet that stores into one bucket, one agent is the leader.",
+        "member",
+    )
     lifecycle_events: tuple[Literal["start", "stop", "outage"], ...] = option(
         "What the agent says of itself in records of the source `event.agent`: its starts, its stops (told after the "
         "next start), the outages of its sinks.",

@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 from agent.errors import AuthExpired, DeliveryError, Rejected, Retryable, Throttled, TooLarge
 
-MAX_ANSWER = 64 * 1024  # a far side that says more than this is not listened to
+MAX_ANSWER = 64 * 1024  # a far side that says more than this is not listened to, unless more was asked for
 MAX_QUOTE = 300  # characters of an answer that an error repeats
 LONGEST_PAUSE = 3600.0  # an absurd Retry-After must not stop a sink for good
 DEFAULT_PAUSE = 5.0  # a 429 that does not say how long
@@ -19,7 +19,7 @@ DEFAULT_PAUSE = 5.0  # a 429 that does not say how long
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the far side said, free of our secrets, never longer than MAX_ANSWER."""
+    """What the far side said, free of our secrets, never longer than was asked for."""
 
     status: int
     headers: Mapping[str, str]  # names in lower case
@@ -74,11 +74,17 @@ def worded(value: object) -> str:
         return "(nested too deep to be shown)"
 
 
-def refusal(status: int, said: bytes = b"", retry_after: float | None = None) -> DeliveryError | None:
-    """What a status means for the data, where nothing more precise is known; None: it was taken."""
+def refusal(
+    status: int, said: bytes = b"", retry_after: float | None = None, *, trace: str = ""
+) -> DeliveryError | None:
+    """
+    What a status means for the data, where nothing more precise is known; None: it was taken.
+
+    `trace`: the number under which the far side knows the request, in words.
+    """
     if 200 <= status < 300:
         return None
-    answer, reason = quoted(said), f"answered {status_line(status)}"
+    answer, reason = quoted(said), f"answered {status_line(status)}{f' ({trace})' if trace else ''}"
     match status:
         case 429:
             pause = DEFAULT_PAUSE if retry_after is None else retry_after

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
+from io import BytesIO
 
 import aiohttp
 from yarl import URL
@@ -23,6 +24,9 @@ from agent.http.failures import cause, translated
 from agent.http.options import ENVIRONMENT, HttpOptions
 from agent.http.proxy import Proxy, basic, environment_proxy
 from agent.schema import Secret, hidden
+
+# Larger bodies are written in pieces, between which the event loop goes on; aiohttp warns of those that are not.
+PIECEMEAL = 1 << 20
 
 
 @asynccontextmanager
@@ -61,14 +65,21 @@ class Client:
         return await self.request("GET", url, None, headers, hide=hide)
 
     async def request(
-        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], *, hide: Collection[str] = ()
+        self,
+        method: str,
+        url: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        *,
+        hide: Collection[str] = (),
+        most: int = MAX_ANSWER,
     ) -> Answer:
         """
         Send a request and give the answer whatever its status; a redirect is an answer like any other.
 
         The target is sent as `url` has it, to the byte, so that it can be signed. `hide` names the
-        secrets among the headers: an answer that repeats them is cleaned. Raises Retryable where
-        there is no answer.
+        secrets among the headers: an answer that repeats them is cleaned. `most`: bytes of the answer
+        that are read. Raises Retryable where there is no answer.
         """
         proxy = await self._proxy_for(url)
         tls = await self._context(url, proxy)
@@ -78,14 +89,16 @@ class Client:
             async with self._session.request(
                 method,
                 URL(url, encoded=url.isascii()),
-                data=body,
+                data=BytesIO(body) if body is not None and len(body) > PIECEMEAL else body,
                 headers=headers if tunnelled else {**headers, **login},
+                # A POST of nothing has no type; aiohttp would call it bytes, which a gateway may refuse.
+                skip_auto_headers=("Content-Type",) if body is None else (),
                 ssl=tls,
                 proxy=None if proxy is None else proxy.url,
                 proxy_headers=login if tunnelled and login else None,
                 allow_redirects=False,
             ) as response:
-                said = await _read(response)
+                said = await _read(response, most)
                 told = {name.lower(): value for name, value in response.headers.items()}
         except (aiohttp.ClientError, OSError) as error:
             failure = translated(error, self._options)
@@ -136,15 +149,15 @@ def _tls_context(options: HttpOptions) -> ssl.SSLContext:
     return context
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """The answer's body, at most MAX_ANSWER of it."""
-    body = b""
-    while len(body) < MAX_ANSWER and (chunk := await response.content.read(MAX_ANSWER - len(body))):
+async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """The answer's body, at most so much of it."""
+    body = bytearray()
+    while len(body) < most and (chunk := await response.content.read(most - len(body))):
         body += chunk
     if response.headers.get("Content-Encoding", "identity") == "identity":
-        return body
+        return bytes(body)
     # Asked for identity, some gateways compress all the same.
     try:
-        return zlib.decompressobj(wbits=47).decompress(body, MAX_ANSWER)
+        return zlib.decompressobj(wbits=47).decompress(body, most)
     except zlib.error:
-        return body
+        return bytes(body)

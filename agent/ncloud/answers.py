@@ -54,6 +54,9 @@ _STATUSES: Mapping[int, _Meaning] = {
 }
 _REFUSES_CONTENT = range(400, 500)
 
+# GetProductSchema's page: "a field secret may appear, to be removed". No text repeats it, whatever went wrong.
+_SECRET = re.compile(rb'("secret"\s*:\s*)(?:"(?:[^"\\]|\\.)*"?|[^\s,}\]{\["]+)', re.IGNORECASE | re.DOTALL)
+
 _XML = re.compile(
     rb"<(errorCode|returnCode|code|errorMessage|returnMessage|message|details)>([^<]*)</", re.IGNORECASE | re.ASCII
 )
@@ -73,6 +76,11 @@ class Said:
         return ": ".join(part for part in (f"{self.code} {self.message}".strip(), self.details) if part)
 
 
+def bare(body: bytes) -> str:
+    """What an answer says, fit for a log line, without the `secret` that one of a schema may hold."""
+    return quoted(_SECRET.sub(rb'\1"***"', body))
+
+
 def said(body: bytes) -> Said:
     """Read an error body of any shape the gateway, or a service behind it, has been seen to use."""
     try:
@@ -81,9 +89,9 @@ def said(body: bytes) -> Said:
         tags = {name.lower().decode(): quoted(text) for name, text in _XML.findall(body)}
         code = tags.get("errorcode") or tags.get("returncode") or tags.get("code", "")
         message = tags.get("errormessage") or tags.get("returnmessage") or tags.get("message", "")
-        return Said(code=code, message=message or ("" if code else quoted(body)), details=tags.get("details", ""))
+        return Said(code=code, message=message or ("" if code else bare(body)), details=tags.get("details", ""))
     if not isinstance(value, dict):
-        return Said(message=quoted(body))
+        return Said(message=bare(body))
     table: Mapping[str, Any] = value
     for name in ("error", "responseError"):
         if isinstance(value.get(name), dict):
@@ -118,13 +126,13 @@ def meaning(
     words = told.words
     behind = ", ".join(part for part in (f"{status} {words}".rstrip(), trace) if part)
     if found is None:
-        general = refusal(status, body, retry_after)
+        general = refusal(status, bare(body).encode(), retry_after, trace=trace)
         if status in _REFUSES_CONTENT and not isinstance(general, Retryable):
             found = _STATUSES[400]  # refused without a word which part of it: that convicts no record
         else:
             return general
     make, text = found
-    error = make(f"{text} ({behind})", status=status, answer=words or quoted(body))
+    error = make(f"{text} ({behind})", status=status, answer=words or bare(body))
     if retry_after is not None and (isinstance(error, Throttled) or status == 503):
         return Throttled(error.reason, retry_after=retry_after, status=status, answer=error.answer)
     return error

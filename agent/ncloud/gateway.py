@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.far_clock import FarClock
-from agent.http import Answer, open_client
+from agent.http import MAX_ANSWER, Answer, open_client
 from agent.ncloud.answers import meaning, said
 from agent.ncloud.keys import Keys, Pair
 from agent.ncloud.options import GatewayOptions
@@ -35,6 +35,16 @@ async def open_gateway(options: GatewayOptions, hosts: Mapping[Zone, str], *, na
         yield Gateway(client, options.base(hosts), keys, options.headers(), FarClock(name))
 
 
+class Call(NamedTuple):
+    """What is asked, the same at every try."""
+
+    method: str
+    target: str
+    body: bytes | None
+    accept: str
+    most: int
+
+
 class Gateway:
     """Sends signed requests and gives answers. `open_gateway` makes it."""
 
@@ -43,40 +53,51 @@ class Gateway:
         self._client = client
         self._url = url
         self._keys = keys
-        self._headers = {"Accept": "application/json", **headers}
+        self._headers = headers
         self._signed_ms = 0
 
-    async def call(self, method: str, target: str, body: bytes | None = None) -> Answer:
+    async def call(
+        self,
+        method: str,
+        target: str,
+        body: bytes | None = None,
+        *,
+        accept: str = "application/json",
+        most: int = MAX_ANSWER,
+    ) -> Answer:
         """
         Send a request and give the answer, whose status is a success.
 
-        `target`: the path with its query, as it is to go over the wire. Raises the DeliveryError that any other
-        answer, or none, comes to.
+        `target`: the path with its query, as it is to go over the wire. `most`: bytes of the answer that are read.
+        Raises the DeliveryError that any other answer, or none, comes to.
         """
+        call = Call(method, target, body, accept, most)
         pair = await self._keys.read()
-        answer = await self._try(method, target, body, pair)
+        answer = await self._try(call, pair)
         is_unknown = answer.status == 401 and said(answer.body).code != NO_RIGHT
         if self.clock.learn(answer.date, self._url, refused=is_unknown) and is_unknown:
-            answer = await self._try(method, target, body, pair)
+            answer = await self._try(call, pair)
         if answer.status in (401, 403) and await self._keys.renewed(pair):
-            answer = await self._try(method, target, body, await self._keys.read())
+            answer = await self._try(call, await self._keys.read())
         error = meaning(answer.status, answer.body, retry_after=answer.retry_after, headers=answer.headers)
         if error is not None:
             raise error
         return answer
 
-    async def _try(self, method: str, target: str, body: bytes | None, pair: Pair) -> Answer:
+    async def _try(self, call: Call, pair: Pair) -> Answer:
         timestamp = self._timestamp()
-        signed = signature(method, target, timestamp, pair.access, pair.secret)
+        signed = signature(call.method, call.target, timestamp, pair.access, pair.secret)
         headers = {
+            "Accept": call.accept,
             **self._headers,
             "x-ncp-apigw-timestamp": str(timestamp),
             "x-ncp-iam-access-key": pair.access,
             "x-ncp-apigw-signature-v2": signed,
         }
-        if body is not None:
+        if call.body is not None:
             headers["Content-Type"] = "application/json"
-        return await self._client.request(method, self._url + target, body, headers, hide=(*pair, signed))
+        url = self._url + call.target
+        return await self._client.request(call.method, url, call.body, headers, hide=(*pair, signed), most=call.most)
 
     def _timestamp(self) -> int:
         """Now, as the far side has it; never the same twice, so that no request can pass for a copy of another."""

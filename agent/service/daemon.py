@@ -176,7 +176,7 @@ class _Life:
             "reloading, everything starts anew",
             config=config.config_hash[:12],
             former=self.config.config_hash[:12],
-            reason=why or "[agent], [spool] or [status] has changed",
+            reason=why or "[agent], [spool], [status] or what [[dataflow]] runs has changed",
         )
         self.following = config
         self._ended.set()

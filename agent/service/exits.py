@@ -1,4 +1,4 @@
-"""How the program ends: the exit codes of sysexits.h that it uses, and which error means which."""
+"""How the program ends: the exit codes of sysexits.h that it uses, two of its own, and which error means which."""
 
 from __future__ import annotations
 
@@ -23,15 +23,17 @@ class Exit(IntEnum):
 
     OK = 0, "done, or stopped as asked"
     USAGE = 64, "the command line is wrong"
-    REFUSED = 65, "dead letters stay: refused again, or never a record"
+    REFUSED = 65, "what was given is refused: a file with mistakes, an id nobody has, dead letters that stay"
     UNAVAILABLE = 69, "a far side, or an address to listen on, cannot be had"
     SOFTWARE = 70, "a bug: please report it with the traceback"
     CANNOT_CREATE = 73, "the state directory cannot be made or used"
     INPUT_OUTPUT = 74, "reading or writing failed, or the books do not balance"
     TEMPORARY = 75, "try again later: another agent works in this state directory, or the work was not done to its end"
-    UNVERIFIED = 76, "what was sent could not be read back from the far side"
+    UNVERIFIED = 76, "what was sent could not be read back from the far side, or it lacks what the configuration needs"
     NO_PERMISSION = 77, "the operating system or a far side refuses this user"
     CONFIG = 78, "the configuration is wrong, or the state directory is of a newer version"
+    RUN_FAILED = 79, "the job or workflow that was waited for has failed"
+    RUN_CANCELED = 80, "the job or workflow that was waited for was canceled"
 
 
 # The first that fits counts, so a child stands before its parent.

@@ -22,6 +22,7 @@ def view(running: Running, started: float, watchdog: Watchdog) -> View:
         withheld=lambda: watchdog.withheld,
         health=running.health,
         stats=running.stats,
+        dataflow=dict if running.dataflow is None else running.dataflow.shown,
     )
 
 

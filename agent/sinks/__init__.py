@@ -4,6 +4,7 @@ KINDS = {  # `type` in [sinks.NAME] -> the class, imported when it is used
     "cloud_insight": "agent.sinks.cloud_insight:CloudInsight",
     "obsrv": "agent.sinks.obsrv:Obsrv",
     "rackspace": "agent.sinks.rackspace:Rackspace",
+    "object_storage": "agent.sinks.object_storage:ObjectStorage",
     "file": "agent.sinks.file:File",
     "stdout": "agent.sinks.stdout:Stdout",
 }

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, TypedDict
 
+from agent.dataflow.shown import Shown
 from agent.stats import Health, Part, Sample, Stats
 
 PROMISES: Final[Mapping[str, str]] = {
@@ -85,6 +86,7 @@ class View:
     withheld: Callable[[], str]  # the parts that hang, as the watchdog sees it; empty: none
     health: Health
     stats: Stats
+    dataflow: Callable[[], Mapping[str, Shown]] = dict  # rules by their names
 
 
 def live(view: View) -> dict[str, Any]:
@@ -128,6 +130,7 @@ def everything(view: View, now: float) -> dict[str, Any]:
         "collectors": {
             name: {**_state(view, "collector", name), **collector} for name, collector in view.collectors().items()
         },
+        "dataflow": dict(view.dataflow()),
         "parts": [_part(part) for part in view.health.parts.values()],
     }
 

@@ -8,6 +8,8 @@ A run of the agent, from the open spool to the closed one, and the order in whic
                              nothing new   2. what waits gets the rest
                              comes in         a moment to     waits on
                                               drain           disk
+
+The rules of `[[dataflow]]` stop with the collectors: no job is started any more, and what is still stored is noted.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from random import Random
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from agent import __version__, remembered
 from agent.config import Config
@@ -35,6 +37,9 @@ from agent.stats import Health, Stats
 from agent.supervisor.filters import Filters
 from agent.supervisor.keeping import end, guarded
 from agent.supervisor.running import Running, readers
+
+if TYPE_CHECKING:
+    from agent.dataflow.runner import Rules
 
 # Reading the spool and packing bodies: two threads let one sink's work overlap another's on two cores.
 POOL_THREADS = 2
@@ -107,6 +112,7 @@ async def run(
                 if has_other_heads(heads, intake.heads()):
                     memory.changed()
                 await memory.settle()
+            dataflow = await _rules(config, settings.directory, stats, rng)
             filters = Filters(settings.directory, await asyncio.to_thread(remembered.read, settings.directory))
             pause = await asyncio.to_thread(head_start, settings.directory, rng) if life == "start" else 0.0
             async with asyncio.TaskGroup() as group:
@@ -123,11 +129,12 @@ async def run(
                     memory=memory,
                     lifecycle=lifecycle,
                     filters=filters,
+                    dataflow=dataflow,
                     stop=stop,
                 )
                 running.start_sinks(config.sinks, pause=pause)
                 running.start_collectors(config.collectors, pause=pause)
-                async with beside(running), _living(running, life) as living:
+                async with beside(running), _living(running, life) as living, _leading(dataflow, life) as leading:
                     await stop.wait()
                     stopped_ms = time.time_ns() // 1_000_000
                     grace = running.config.agent.stop_grace
@@ -136,7 +143,7 @@ async def run(
                             # What a reload has begun it brings to its end, unless the disk hangs.
                             await running.changing.acquire()
                     await running.end_intake()
-                    await end([living])
+                    await end([living, *leading])
                     await _wind_down(spool, running.deliveries.values(), grace)
                     await running.end_delivery()
                     lifecycle.ended(stopped_ms)
@@ -173,6 +180,27 @@ async def _living(running: Running, life: Life) -> AsyncIterator[asyncio.Task[No
         await memory.save(within=LAST_SAVE)
     else:
         await memory.forget(within=LAST_SAVE)
+
+
+async def _rules(config: Config, directory: Path, stats: Stats, rng: Random) -> Rules | None:
+    """What there is of `[[dataflow]]` for this agent to do."""
+    if not config.led or config.ncloud is None:
+        return None
+    from agent.dataflow.runner import Rules  # with an HTTP client behind it, which not every agent needs
+
+    return await Rules.open(config.led, config.ncloud, directory, stats=stats, rng=rng)
+
+
+@asynccontextmanager
+async def _leading(rules: Rules | None, life: Life) -> AsyncIterator[list[asyncio.Task[None]]]:
+    """Have the rules run; whoever only takes a look notes what it stores, and starts nothing."""
+    tasks = []
+    if rules is not None and life != "look":
+        tasks.append(asyncio.create_task(guarded(rules.run, "Data Flow rules"), name="dataflow"))
+    try:
+        yield tasks
+    finally:
+        await end(tasks)
 
 
 async def _wind_down(spool: Spool, deliveries: Iterable[Delivery], grace: float) -> None:

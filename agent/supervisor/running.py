@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from random import Random
+from typing import TYPE_CHECKING
 
 from agent.config import CollectorTable, Config, SinkTable
 from agent.delivery import Bodies, Delivery
@@ -21,6 +22,9 @@ from agent.spool import Reader, Spool
 from agent.stats import Health, Part, Stats
 from agent.supervisor.filters import Filters
 from agent.supervisor.keeping import FIRST_ATTEMPT, Tasks, guarded, keep_running
+
+if TYPE_CHECKING:
+    from agent.dataflow.runner import Rules
 
 # What is on its way when a sink is ended gets this long for an outcome; without one it is sent again, by its name.
 LANDING = 1.0
@@ -68,6 +72,7 @@ class Running:
         memory: Memory | None,
         lifecycle: Lifecycle,
         filters: Filters,
+        dataflow: Rules | None,
         stop: asyncio.Event,
     ) -> None:
         self.config = config
@@ -78,6 +83,7 @@ class Running:
         self.watch = watch
         self.memory = memory
         self.lifecycle = lifecycle
+        self.dataflow = dataflow
         self.collecting: dict[str, CollectorTable] = {}
         self.sending: dict[str, SinkTable] = {}
         self.deliveries: dict[str, Delivery] = {}
@@ -100,7 +106,7 @@ class Running:
             part = self.health.part("sink", name)
             delivery = Delivery(
                 name,
-                table.plugin,
+                table.plugin if self.dataflow is None else self.dataflow.watched(name, table.plugin),
                 self.spool.cursors(name),
                 options=table.delivery,
                 spool=self.spool,

@@ -52,7 +52,11 @@ class Swap:
 
 def is_enough(former: Config, config: Config) -> bool:
     """Whether a swap makes the one of the other: where they differ in nothing that all parts depend on."""
-    return (former.agent, former.spool, former.status) == (config.agent, config.spool, config.status)
+
+    def of_all(one: Config) -> tuple[object, ...]:
+        return one.agent, one.spool, one.status, one.led, one.ncloud if one.led else None
+
+    return of_all(former) == of_all(config)
 
 
 async def swap(running: Running, config: Config) -> Swap:

@@ -10,7 +10,7 @@ import pytest
 from agent.config import load
 from agent.errors import ConfigError
 
-KINDS = "cloud_insight, obsrv, rackspace, file, stdout, crate"  # one of them from a foreign package
+KINDS = "cloud_insight, obsrv, rackspace, object_storage, file, stdout, crate"  # one of them from a foreign package
 
 TEN = """\
 [agent]

@@ -93,7 +93,7 @@ class _Echo(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    do_GET = do_POST  # noqa: N815 the name is http.server's
+    do_GET = do_PUT = do_POST  # noqa: N815 the names are http.server's
 
     def log_message(self, *_: object) -> None:
         pass
@@ -152,7 +152,8 @@ def _config(folder: Path, port: int, broker: int, tls: int) -> str:
     tokens = [token, '"${VARIABLE}"', '"credential:lake"']
     proxy = {"proxy": f'"{far}"', "proxy_user": '"agent"', "proxy_password": _toml(SECRETS["proxy"])}
     lake = {"dataset": '"d"', "gzip": "false"}
-    keys = {"access_key_file": f'"{folder}/access"', "secret_key": _toml(SECRETS["secret"]), "rollup": '"0s"'}
+    pair = {"access_key_file": f'"{folder}/access"', "secret_key": _toml(SECRETS["secret"])}
+    keys = {**pair, "rollup": '"0s"'}
     notes = {"tenant": '"1"', "username": '"u"', "select": '"*"', "api_key_file": f'"{folder}/apikey"'}
     tables = [HEAD, COLLECTOR.replace("@PORT@", str(broker)).replace("@PASSWORD@", f"{folder}/mqtt")]
     # Every status in two forms, every form with half of the statuses.
@@ -167,6 +168,8 @@ def _config(folder: Path, port: int, broker: int, tls: int) -> str:
             f'[[sinks.insight-{form}.schema]]\ncw_key = "{n}"\nmetrics = {{ v = "bytes" }}',
             _sink(f"notes-{form}", "rackspace", identity_url=f'"{far}/401-{form}"', **notes),
             _sink(f"hosted-{form}", "rackspace", identity_url=f'"{far}/401-given"', url=f'"{far}/401-{form}"', **notes),
+            # The far side takes the bucket for its orders.
+            _sink(f"store-{form}", "object_storage", url=f'"{far}"', bucket=f'"401-{form}"', **pair),
             _sink(f"proxied-{form}", "obsrv", url=f'"http://h.localhost/401-{form}"', **lake, **proxy),
         ]
     tables += [

@@ -29,6 +29,8 @@ PLACES = {
     "obsrv's proxy": '[sinks.a]\ntype = "obsrv"\ndataset = "d"\nurl = "https://h"\nproxy = @http@\n',
     "cloud_insight": '[sinks.a]\ntype = "cloud_insight"\nurl = @https@\naccess_key = "aaaa"\nsecret_key = "bbbb"\n',
     "rackspace": '[sinks.a]\ntype = "rackspace"\ntenant = "1"\nurl = @https@\nquery_url = @http@\n',
+    "object_storage": '[sinks.a]\ntype = "object_storage"\nbucket = "bbb"\nurl = @https@\n'
+    'access_key = "aaaa"\nsecret_key = "bbbb"\n',
     "a broker": '[collectors.b]\ntype = "mqtt"\nurl = @mqtts@\nsubscription = [{ topic = "a" }]\n',
     "a value of another kind": '[sinks.a]\ntype = "obsrv"\ndataset = "d"\nurl = "https://h"\ntimeout = @https@\n',
 }

@@ -16,6 +16,7 @@ import pytest
 
 from agent import __version__
 from agent.cli import app
+from agent.cli.state import print_table
 from agent.delivery.letters import dead_letter
 from agent.errors import StateLocked, StateRefused
 from agent.record import Run
@@ -284,3 +285,13 @@ def test_a_state_directory_of_a_newer_version_is_left_alone(
         assert command(*words, "--state", state) == 78
         assert "9.9.9" in capsys.readouterr().err
     assert files(state) == before
+
+
+def test_columns_of_a_table_stand_under_each_other_in_korean_too(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("name", "n"), [("대시보드", 1), ("cafe\u0301", 22), ("host", 3)])
+    assert capsys.readouterr().out.splitlines() == [
+        "name       n",
+        "대시보드   1",  # eight columns on a terminal
+        "cafe\u0301      22",
+        "host       3",
+    ]

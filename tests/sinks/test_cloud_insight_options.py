@@ -58,6 +58,21 @@ def test_a_schema_needs_a_key_and_metrics_alone(tmp_path: Path) -> None:
     assert [measure.name for measure in table.measures] == ["mem"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        HEAD + 'preset = "host"\ncw_key_file = "fleet.cw_key"\n',
+        HEAD + SCHEMA.replace('cw_key = "460438474722512897"', 'cw_key_file = "fleet.cw_key"'),
+    ],
+)
+def test_a_key_may_be_in_a_file_that_is_not_there_yet(text: str, tmp_path: Path) -> None:
+    (warning,) = (str(each) for each in read(text, tmp_path).warnings if "cw_key" in str(each))
+    assert "fleet.cw_key is not there yet, and rows wait for it" in warning
+    assert "cloud-insight schema create" in warning
+    (tmp_path / "fleet.cw_key").write_text("460438474722512897\n")
+    assert not any("cw_key" in str(each) for each in read(text, tmp_path).warnings)
+
+
 def test_metrics_may_be_tables_beside_plain_names(tmp_path: Path) -> None:
     text = """
     [[sinks.insight.schema]]
@@ -86,6 +101,18 @@ MISTAKES = [
     (HEAD, r"sinks.insight.schema: nothing would be sent: expected preset"),
     (HEAD + 'preset = "host"', r"sinks.insight.cw_key: required with preset"),
     (HEAD + 'cw_key = "1"' + SCHEMA, r"sinks.insight.cw_key: has no effect without preset"),
+    (PRESET + 'cw_key_file = "k"', r":10 sinks.insight.cw_key_file: give cw_key or cw_key_file, not both"),
+    (HEAD + 'cw_key_file = "k"' + SCHEMA, r"sinks.insight.cw_key_file: has no effect without preset"),
+    (HEAD + 'schema_name = "Custom/X"' + SCHEMA, r"sinks.insight.schema_name: has no effect without preset"),
+    (HEAD + SCHEMA + 'cw_key_file = "k"', r":12 sinks.insight.schema\[0\].cw_key_file: give cw_key or cw_key_file"),
+    (HEAD + re.sub("cw_key.*", "", SCHEMA), r"sinks.insight.schema\[0\].cw_key: required, but missing: .*cw_key_file"),
+    (HEAD + re.sub("cw_key.*", 'cw_key_file = "a\\\\b"', SCHEMA), r"schema\[0\].cw_key_file: .* without quotes"),
+    (
+        HEAD + re.sub("cw_key.*", 'cw_key_file = "agent.toml"', SCHEMA),
+        r"cw_key_file: .*: expected the digits",
+    ),
+    (HEAD + re.sub("cw_key.*", 'cw_key_file = "."', SCHEMA), r"cw_key_file: .* cannot be read: Is a directory"),
+    (HEAD + 2 * re.sub("cw_key.*", 'cw_key_file = "k"', SCHEMA), r"schema\[1\].cw_key_file: is that of schema\[0\]"),
     (HEAD + 'preset = "host"\ncw_key = 460438474722512896', r":9 sinks.insight.cw_key: .*in quotes.*found a number"),
     (HEAD + 'preset = "host"\ncw_key = "46O"', r":9 sinks.insight.cw_key: .*digits alone"),
     (PRESET + 'rollup = "0s"', r":10 sinks.insight.rollup: the preset needs one"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -564,5 +565,29 @@ def test_a_quota_is_waited_out_for_minutes_and_a_wish_is_a_wish() -> None:
                 with pytest.raises(Throttled) as caught:
                     await send(parcel(made))
                 assert caught.value.retry_after == 33.0
+
+    run(main())
+
+
+def test_rows_of_a_key_that_is_not_there_yet_wait_alone_and_go_once_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "p1.cw_key"
+
+    async def main() -> None:
+        async with Sandbox.open([row(0), row(1)], keys=KEYS) as sandbox:
+            made = sink(sandbox.url, 2)
+            late = replace(made.schema[1], cw_key=None, cw_key_file=file)
+            made = replace(made, schema=(made.schema[0], late))
+            async with made.open() as send:
+                batch = parcel(made)
+                for text, reason in (("", "is not there: .*schema create"), ("key", "expected the digits")):
+                    if text:
+                        file.write_text(text)
+                    with pytest.raises(Retryable, match=rf"p1.cw_key:? {reason}") as refused:
+                        await send(batch)
+                    assert refused.value.operator
+                    assert stored(sandbox, 2) == [1, 0]
+                file.write_text(f"{cw_key(1)}\n")
+                await send(batch)
+            assert stored(sandbox, 2) == [1, 1]
 
     run(main())

@@ -48,6 +48,17 @@ def test_a_request_is_what_was_asked_for_and_no_more() -> None:
     run(main())
 
 
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_a_request_without_a_body_names_no_type_of_one(method: str) -> None:
+    async def main() -> None:
+        async with far_side(answer()) as side:
+            async with open_client(HttpOptions()) as client:
+                await client.request(method, side.url, None, {})
+            assert "content-type" not in side.requests[0].headers
+
+    run(main())
+
+
 def test_nobody_listening_leaves_no_doubt() -> None:
     async def main() -> None:
         with socket.socket() as free:

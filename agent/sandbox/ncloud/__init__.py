@@ -1,4 +1,8 @@
-"""A stand-in for NAVER's gateway with Cloud Insight behind it: `Sandbox.open` here, `process.start` as a process."""
+"""
+A stand-in for NAVER's gateway with Cloud Insight and Data Flow behind it.
+
+`Sandbox.open` runs it here, `process.start` as a process.
+"""
 
 from agent.sandbox.ncloud.gateway import Key
 from agent.sandbox.ncloud.schemas import Schema

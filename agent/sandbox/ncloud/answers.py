@@ -53,15 +53,15 @@ class Answer:
     stored: bool = False  # whether it changed anything there
 
 
-def value(content: object, *, stored: bool = False) -> Answer:
-    """200 with a JSON value."""
-    return Answer(body=json.dumps(content, separators=(",", ":")).encode(), stored=stored)
+def value(content: object, *, status: int = 200, stored: bool = False) -> Answer:
+    """A JSON value; 200 unless told."""
+    return Answer(status=status, body=_compact(content), stored=stored)
 
 
 def sent(result: str, message: str = "", *, stored: bool = False) -> Answer:
     """SendData's answer, as in the page's sample."""
     content = {"result": result, "dataId": -1, "message": message}
-    return Answer(body=json.dumps(content, separators=(",", ":")).encode(), result=result, stored=stored)
+    return Answer(body=_compact(content), result=result, stored=stored)
 
 
 def refused(error: RefusedError, settings: Settings, *, accept: str = "") -> Answer:
@@ -88,13 +88,35 @@ def failure(
     return Answer(status=status, body=body, content_type=settings.error_type or kind, headers=headers or {})
 
 
-def struck(fault: Fault, settings: Settings, accept: str) -> Answer:
+def problem(status: int, kind: str, detail: str, path: str, settings: Settings) -> Answer:
+    """
+    An error of Data Flow itself, which is no error of the gateway's table; `kind` is its errorType.
+
+    The overview of 2023 has a problem document and an example, whose order of fields this is; the newer ones describe
+    the fields of the gateway's errors.
+    """
+    if settings.flow_errors == "error":
+        return Answer(status=status, body=_compact({"error": {"errorCode": kind, "message": detail, "details": ""}}))
+    content = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "instance": f"/dataflow/api{path.removeprefix('/api/v1')}",
+        "errorType": kind,
+    }
+    return Answer(status=status, body=_compact(content), content_type="application/problem+json")
+
+
+def struck(fault: Fault, settings: Settings, accept: str, path: str) -> Answer:
     """What is answered by a fault that answers."""
     headers = fault.headers
     if fault.gateway:
         return Answer(status=fault.status, body=fault.page, content_type="text/html", headers=headers)
     if fault.name == "result":
         return sent(str(fault.code), fault.message)
+    if fault.name == "problem":
+        return problem(fault.status, str(fault.code), fault.message, path, settings)
     if fault.name == "unconfirmed":
         return Answer(status=fault.status, body=fault.message.encode(), headers=headers)
     details = fault.message
@@ -110,7 +132,11 @@ def _shaped(shape: str, status: int, code: str | int, message: str, details: str
     if shape == "xml":
         text = f"<returnCode>{code}</returnCode><returnMessage>{message}</returnMessage>"
         return f'<?xml version="1.0"?><responseError>{text}</responseError>'.encode(), "application/xml;charset=UTF-8"
-    return json.dumps(_content(shape, status, code, message, details), separators=(",", ":")).encode(), JSON_TYPE
+    return _compact(_content(shape, status, code, message, details)), JSON_TYPE
+
+
+def _compact(content: object) -> bytes:
+    return json.dumps(content, separators=(",", ":")).encode()
 
 
 def _content(shape: str, status: int, code: str | int, message: str, details: str) -> dict[str, Any]:

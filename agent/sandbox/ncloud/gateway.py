@@ -22,7 +22,7 @@ TIMESTAMP = "x-ncp-apigw-timestamp"
 ACCESS_KEY = "x-ncp-iam-access-key"
 SIGNATURE = "x-ncp-apigw-signature-v2"
 SECRETS = frozenset({ACCESS_KEY, SIGNATURE, "x-ncp-apigw-signature-v1", "authorization", "proxy-authorization"})
-RIGHTS = frozenset({"send", "query", "schema"})
+RIGHTS = frozenset({"send", "query", "schema", "dashboard", "dataflow"})
 
 
 @dataclass(frozen=True, slots=True)

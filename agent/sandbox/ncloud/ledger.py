@@ -94,6 +94,10 @@ class Ledger:
         self.discarded.append(Discarded(reason=reason, cw_key=cw_key, count=count, request=request))
         self._journal.write("discarded", {"reason": reason, "cw_key": cw_key, "count": count, "request": request})
 
+    def executed(self, execution: Mapping[str, Any]) -> None:
+        """An execution of Data Flow has come to another status."""
+        self._journal.write("execution", execution)
+
     def finished(self, request: Request) -> None:
         """All is known of a request."""
         self._journal.write("request", {name: getattr(request, name) for name in _TOLD})
@@ -118,7 +122,7 @@ class Ledger:
 
 def read_journal(path: Path) -> dict[str, list[dict[str, Any]]]:
     """The lines of a journal by kind."""
-    return read(path, "stored", "discarded", "request")
+    return read(path, "stored", "discarded", "request", "execution")
 
 
 def journalled_rows(path: Path, cw_key: str, *, targeted: bool = True) -> list[dict[str, Any]]:

@@ -49,6 +49,35 @@ class Process:
         """Change what `Settings` has."""
         child.call(self.url, "POST", "settings", values)
 
+    def job(self, job_id: str, name: str = "job", **fields: Any) -> None:
+        """Add or replace a job of Data Flow; `fields` are those of `books.Job`."""
+        child.call(self.url, "POST", "jobs", {"job_id": job_id, "name": name, **fields})
+
+    def trigger(self, trigger_id: str, name: str = "trigger", **fields: Any) -> None:
+        """Add or replace a trigger; `fields` are those of `books.Trigger`."""
+        child.call(self.url, "POST", "triggers", {"trigger_id": trigger_id, "name": name, **fields})
+
+    def workflow(self, workflow_id: str, name: str = "workflow", *, trigger: str, jobs: Sequence[str]) -> None:
+        """Add or replace a workflow: jobs one after the other behind a trigger."""
+        row = {"workflow_id": workflow_id, "name": name, "trigger": trigger, "jobs": list(jobs)}
+        child.call(self.url, "POST", "workflows", row)
+
+    def outcome(self, **how: Any) -> None:
+        """How executions to come will go: job, end, wait, take, count."""
+        child.call(self.url, "POST", "outcomes", how)
+
+    def begin(self, job_id: str) -> None:
+        """Somebody else starts a job."""
+        child.call(self.url, "POST", "started", {"job": job_id})
+
+    def cut(self, execution_id: str, end: str = "CANCELED") -> None:
+        """An execution ends now."""
+        child.call(self.url, "POST", "cut", {"execution": execution_id, "end": end})
+
+    def executions(self, job_id: str = "") -> list[dict[str, Any]]:
+        """Those of a job, or of all, in the order of their making: job, id, at, status, workflow."""
+        return [json.loads(line) for line in child.call(self.url, "GET", f"executions/{job_id}").splitlines()]
+
     def report(self) -> dict[str, Any]:
         """The books in short."""
         return dict(json.loads(child.call(self.url, "GET", "report")))

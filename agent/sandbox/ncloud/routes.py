@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+from urllib.parse import unquote
 
-from agent.sandbox.ncloud import collecting, managing, reading
-from agent.sandbox.ncloud.answers import Answer, RefusedError
+from agent.sandbox.ncloud import collecting, dashboards, managing, reading
+from agent.sandbox.ncloud.answers import RefusedError
+from agent.sandbox.ncloud.flow import calls as flow
 from agent.sandbox.ncloud.gateway import Key
-from agent.sandbox.ncloud.state import Call, State
-
-Handler = Callable[[State, Call], Answer]
+from agent.sandbox.ncloud.state import Handler, Routes
 
 SEND = "/cw_collector/real/data"
 DEPRECATED = "/cw_collector/real/"
 _QUERY = "/cw_fea/real/cw/api/data/query"
 _SCHEMA = "/cw_fea/real/cw/api/schema"
-_ROUTES: Mapping[tuple[str, str], tuple[str, Handler]] = {
+ROUTES: Routes = {
     ("POST", SEND): ("send", collecting.send),
     ("POST", DEPRECATED): ("send", collecting.send),
     ("POST", _QUERY): ("query", reading.query),
@@ -24,14 +26,50 @@ _ROUTES: Mapping[tuple[str, str], tuple[str, Handler]] = {
     ("PUT", _SCHEMA): ("schema", managing.update),
     ("DELETE", _SCHEMA): ("schema", managing.delete),
     ("GET", f"{_SCHEMA}/system/list"): ("schema", managing.system),
+    **dashboards.ROUTES,
+    **flow.ROUTES,
 }
 
 
-def route(method: str, path: str, key: Key) -> tuple[str, Handler]:
-    """What answers this path as it stands, character for character, and its right. RefusedError."""
-    found = _ROUTES.get((method, path))
+class Route(NamedTuple):
+    """What answers a request."""
+
+    right: str
+    call: Handler
+    ids: Mapping[str, str] = MappingProxyType({})  # what stands in the path where the route has {name}
+
+
+def route(method: str, path: str, key: Key) -> Route:
+    """
+    What answers this path as it stands, character for character; only what stands for an id is decoded.
+
+    RefusedError where there is no such path, or this key may not.
+    """
+    found = _find(method, path)
     if found is None:
         raise RefusedError("300", f"{method} {path}")
-    if found[0] not in key.rights:
+    if found.right not in key.rights:
         raise RefusedError("210", "Permission denied.")
     return found
+
+
+def _find(method: str, path: str) -> Route | None:
+    if (method, path) in ROUTES:
+        return Route(*ROUTES[method, path])
+    given = path.split("/")
+    for (verb, pattern), (right, call) in ROUTES.items():
+        if verb == method and (ids := _ids(pattern.split("/"), given)) is not None:
+            return Route(right, call, ids)
+    return None
+
+
+def _ids(pattern: list[str], given: list[str]) -> dict[str, str] | None:
+    if len(pattern) != len(given):
+        return None
+    ids: dict[str, str] = {}
+    for wanted, segment in zip(pattern, given, strict=True):
+        if wanted.startswith("{") and segment:
+            ids[wanted.strip("{}")] = unquote(segment)
+        elif wanted != segment:
+            return None
+    return ids

@@ -1,5 +1,5 @@
 """
-The gateway and Cloud Insight behind it: the checks in order, the faults in between, the books at the end.
+The gateway and what is behind it: the checks in order, the faults in between, the books at the end.
 
     arrival ▸ size ▸ read ▸ who ▸ route ▸ right ▸ rate ▸ body ▸ lookup ▸ send ▸ the call ▸ stored ▸ answer
 
@@ -25,6 +25,7 @@ from agent.sandbox import controlling, serving, striking
 from agent.sandbox.faults import Faults, Subject, records
 from agent.sandbox.ncloud import answers, body, control, gateway, routes, wire
 from agent.sandbox.ncloud.answers import Answer, RefusedError
+from agent.sandbox.ncloud.flow.books import Flow
 from agent.sandbox.ncloud.gateway import Key, Keys
 from agent.sandbox.ncloud.ledger import Discarded, Ledger, Request
 from agent.sandbox.ncloud.points import points
@@ -40,6 +41,7 @@ class Sandbox:
     One account at one gateway. `async with Sandbox.open(...) as sandbox`, then `sandbox.url`.
 
     What it took and what became of it: `stored(cw_key)`, `untargeted(cw_key)`, `discarded`, `points(...)`, `requests`.
+    Data Flow's part, and what ran there how often: `flow`.
     What it does wrong: `faults.add(...)`. All that is settable: `settings`, `keys`, `schemas`.
     """
 
@@ -101,6 +103,11 @@ class Sandbox:
     def schemas(self) -> Schemas:
         """The account's schemas."""
         return self.state.schemas
+
+    @property
+    def flow(self) -> Flow:
+        """The account's jobs, workflows and triggers in Data Flow, and their executions."""
+        return self.state.flow
 
     @property
     def faults(self) -> Faults:
@@ -166,7 +173,8 @@ class Sandbox:
         settings = self.settings
         path, _, query = request.raw_path.partition("?")
         entry.deprecated = path == routes.DEPRECATED
-        await meet(self.faults, "arrival", Subject(""), entry)
+        asked_for = f"{request.method} {path}"
+        await meet(self.faults, "arrival", Subject(asked_for), entry)
         if (request.content_length or 0) > settings.body_limit:  # refused by its length alone, before it is read
             entry.size = request.content_length or 0
             raise RefusedError("430", "The body is too large.")
@@ -176,23 +184,26 @@ class Sandbox:
             raise RefusedError("430", "The body is too large.")
         value, unreadable = _look(request.headers, raw, settings)
         entry.cw_key = _cw_key(value)
-        subject = Subject(entry.cw_key, raw, records(value))
+        subject = Subject(entry.cw_key or asked_for, raw, records(value))
         await meet(self.faults, "read", subject, entry)
         target, now = request.raw_path.encode("utf-8", "surrogateescape"), self.state.now_ms()
         key = gateway.authenticate(self.keys, request.headers, request.method, target, now, settings.skew)
         entry.key = key.id
-        right, call = routes.route(request.method, path, key)
+        right, call, ids = routes.route(request.method, path, key)
         self.state.rate.count(settings, now)
         if isinstance(unreadable, RefusedError):
             raise unreadable
         await meet(self.faults, "lookup", subject, entry)
         await meet(self.faults, "send", subject, entry)
-        if unreadable is not None:
+        if unreadable is not None and right == "dataflow":
+            value = unreadable  # no object, whatever else: what is no JSON the service itself refuses
+        elif unreadable is not None:
             if right != "send" or settings.unreadable == "status":
                 raise RefusedError("100", str(unreadable))
             return answers.sent(settings.failure, str(unreadable))
         asked = dict(parse_qsl(query, keep_blank_values=True))
-        answer = call(self.state, Call(value=value, query=asked, entry=entry, position=position, now_ms=now))
+        made = Call(value=value, query=asked, entry=entry, position=position, now_ms=now, ids=ids)
+        answer = call(self.state, made)
         if answer.stored and (fault := self.faults.strike("stored", subject)):
             raise StruckError(fault, answer)
         return answer
@@ -204,7 +215,7 @@ class Sandbox:
         ended = await striking.end(request, entry, fault, self._closing)
         if ended is not None:
             return ended
-        refusal = answers.struck(fault, self.settings, _accept(request))
+        refusal = answers.struck(fault, self.settings, _accept(request), request.raw_path.partition("?")[0])
         answer = refusal if struck.reached is None else struck.reached
         match fault.action:
             case "half":

@@ -6,7 +6,7 @@ All may be changed while it serves.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 Shape = Literal[
@@ -23,6 +23,8 @@ Shape = Literal[
     "html",
     "empty",
 ]
+Image = Literal["png", "large", "torn", "error", "html", "empty"]  # error: JSON with status 200
+End = Literal["COMPLETED", "FAILED", "CANCELED"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,6 +62,25 @@ class Settings:
     same_name: Literal["second", "error"] = "second"  # a name created twice
     update: Literal["replace", "merge"] = "replace"
     shows_secret: bool = True  # a field `secret` in the answer to GET
+    # Dashboards.
+    dashboards: list[dict[str, Any]] | None = None  # rows of dashboards.Dashboard; None: one, of the schemas' metrics
+    image: Image = "png"  # what a request for a widget's image is answered with
+    image_of: dict[str, Image] = field(default_factory=dict)  # the same by widgetId
+    # Data Flow.
+    api: Literal["2024", "2026"] = "2026"  # which generation of its pages: the bodies, and PUT or PATCH of updateJob
+    dates: Literal["offset", "local"] = "offset"  # 2024-07-10T14:16:01+09:00, or 2023-10-20T13:45:15.000
+    count: Literal["page", "total"] = "page"  # what `count` of a list means: the pages say the one and the other
+    newest_first: bool = True  # the order of lists
+    flow_errors: Literal["problem", "error"] = "problem"
+    takes_is_temp: bool = False  # isTemp in createWorkflow, which the pages of 2026 no longer have
+    verify_failure: Literal["problem", "false"] = "problem"  # what verifyJob says of what is wrong
+    deletes_say: Literal["true", "nothing"] = "true"  # 200 with a bare true, or 204
+    edits_running: bool = False  # a job or workflow may be changed and deleted while it runs
+    executions_wait: float = 0.2  # seconds of READY
+    executions_take: float = 1.0  # seconds of RUNNING
+    executions_end: End = "COMPLETED"
+    executions_listed_after: float = 0.0  # seconds from its start until an execution is in the lists
+    runs_appear_after: float = 0.2  # seconds from ACCEPTED until a workflow's first execution is there
 
     def change(self, values: dict[str, Any]) -> None:
         """Set some of them; KeyError where there is no such setting, and then none is set."""

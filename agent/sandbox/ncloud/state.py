@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from agent.sandbox.faults import Faults
+from agent.sandbox.ncloud.answers import Answer
+from agent.sandbox.ncloud.flow.books import Flow
 from agent.sandbox.ncloud.gateway import Keys, Rate
 from agent.sandbox.ncloud.ledger import Ledger, Request
 from agent.sandbox.ncloud.schemas import Schemas
@@ -23,6 +25,10 @@ class State:
     ledger: Ledger
     faults: Faults = field(default_factory=Faults)
     rate: Rate = field(default_factory=Rate)
+    flow: Flow = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.flow = Flow(self.settings, self.now_ms, self.ledger.executed)
 
     def now_ms(self) -> int:
         """The far side's clock."""
@@ -38,3 +44,8 @@ class Call:
     entry: Request
     position: int  # of the entry in the books
     now_ms: int
+    ids: Mapping[str, str] = field(default_factory=dict)  # by the names that the route has for them
+
+
+Handler = Callable[[State, Call], Answer]
+Routes = Mapping[tuple[str, str], tuple[str, Handler]]  # method and path, where {name} is any one segment: right, call

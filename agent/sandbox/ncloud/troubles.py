@@ -1,4 +1,8 @@
-"""What this far side can do wrong on demand, by name: the common faults, and those that only it knows."""
+"""
+What this far side can do wrong on demand, by name: the common faults, and those that only it knows.
+
+A fault's `dataset` is a cw_key; for requests without one, their method and path: `POST /api/v1/jobs/J1/executions`.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,14 @@ def gateway(code: str, *, stage: Stage = "read", stored: bool = False, details: 
     """An error of the gateway's table; `stored`: only after all was stored, as a 510 may be."""
     said = details or (INVALID if code == "200" else "")
     return faults.answer("stored" if stored else stage, ERRORS[code][0], code, said, **scope)
+
+
+def problem(
+    kind: str = "bad-state", *, status: int = 400, detail: str = "", stored: bool = False, **scope: Any
+) -> Fault:
+    """An error of Data Flow's own; `kind` is its errorType."""
+    stage: Stage = "stored" if stored else "send"
+    return Fault(name="problem", stage=stage, status=status, code=kind, message=detail, **scope)
 
 
 def result(text: str = "fail", message: str = "", *, stored: bool = False, **scope: Any) -> Fault:
@@ -33,6 +45,7 @@ BY_NAME: Mapping[str, Callable[..., Fault]] = {
     "gateway": gateway,
     "half_answer": faults.half_answer,
     "hang": faults.hang,
+    "problem": problem,
     "reset": faults.reset,
     "result": result,
     "slow": faults.slow,

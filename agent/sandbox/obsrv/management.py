@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import json
-import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from agent.sandbox.obsrv import answers
 from agent.sandbox.obsrv.answers import Answer
-from agent.sandbox.obsrv.datasets import CREATED, DAY, Dataset
+from agent.sandbox.obsrv.datasets import CREATED, DAY, Catalogue, Dataset
+from agent.sandbox.obsrv.druid import rows
 from agent.sandbox.obsrv.state import State
-from agent.sandbox.obsrv.tokens import GENERAL, DeniedError
+from agent.sandbox.obsrv.tokens import CREATE, GENERAL, TRANSITION, DeniedError
 
-_COUNT = re.compile(
-    r"\s*select\s+count\(\*\)(?:\s+as\s+(\w+))?\s+from\s+\"?([\w.-]+)\"?"
-    r"(?:\s+where\s+\"([^\"]+)\"\s*=\s*'([^']*)')?\s*;?\s*",
-    re.IGNORECASE,
+TYPES = ("event", "transaction", "master")
+# What a dataset may become, and what it has to be before.
+TRANSITIONS: Mapping[str, tuple[str, ...]] = {
+    "Delete": ("Draft", "ReadyToPublish"),
+    "ReadyToPublish": ("Draft",),
+    "Live": ("ReadyToPublish",),
+    "Retire": ("Live",),
+}
+# What a read gives that names no fields, and the columns that it may name.
+FIELDS = ("dataset_id", "name", "type", "status", "tags", "version", "api_version", "dataset_config")
+COLUMNS = (
+    *FIELDS,
+    *("id", "entry_topic", "extraction_config", "dedup_config", "validation_config", "data_schema", "denorm_config"),
+    *("router_config", "sample_data", "created_by", "updated_by", "created_date", "updated_date", "published_date"),
 )
+_REQUEST = "#properties/request"
+_NO_CHOICE = "enum must be equal to one of the allowed values"
 _DEDUP = {"dedup_period": 7 * DAY}
 
 
@@ -50,33 +63,35 @@ def handle(state: State, method: str, target: str, value: object, headers: Mappi
         return Answer(200, _metrics(state).encode(), "text/plain; version=0.0.4; charset=utf-8")
     name, _, key = path.removeprefix("/v2/").rpartition("/")
     key = url.path.rstrip("/").rpartition("/")[2]
-    routes: Mapping[tuple[str, str, str], tuple[str, Callable[[], Answer]]] = {
-        ("POST", "datasets", "create"): ("api.datasets.create", lambda: _create(state, request, msgid)),
+    routes: Mapping[tuple[str, str, str], tuple[str, Sequence[str], Callable[[], Answer]]] = {
+        ("POST", "datasets", "create"): ("api.datasets.create", CREATE, lambda: _create(state, request, msgid)),
         ("POST", "datasets", "status-transition"): (
             "api.datasets.status-transition",
+            TRANSITION,
             lambda: _transition(state, request, msgid),
         ),
-        ("POST", "datasets", "list"): ("api.datasets.list", lambda: _list(state, request, msgid)),
-        ("GET", "datasets/read", key): ("api.datasets.read", lambda: _read(state, key, parse_qs(url.query))),
-        ("POST", "data/query", key): ("api.data.out", lambda: _query(state, key, request, msgid)),
+        ("POST", "datasets", "list"): ("api.datasets.list", GENERAL, lambda: _list(state, request, msgid)),
+        ("GET", "datasets/read", key): ("api.datasets.read", GENERAL, lambda: _read(state, key, parse_qs(url.query))),
+        ("POST", "data/query", key): ("api.data.out", GENERAL, lambda: _query(state, key, request, msgid)),
     }
     route = routes.get((method, name, key)) if path.startswith("/v2/") else None
     if route is None:
         return answers.no_route(msgid)
+    api, allowed, answered = route
     if state.rbac is not None:
         try:
-            state.rbac.check(headers.get("Authorization"), GENERAL)
+            state.rbac.check(headers.get("Authorization"), allowed)
         except DeniedError as error:
-            return denied(error, route[0], msgid)
-    return route[1]()
+            return denied(error, api, msgid)
+    return answered()
 
 
 def _create(state: State, body: Mapping[str, Any], msgid: str | None) -> Answer:
     api, row = "api.datasets.create", body.get("request", {})
-    for key in ("dataset_id", "name"):
-        if key not in row:
-            text = f"#properties/request/required must have required property '{key}'"
-            return answers.failure(400, "DATASET_INVALID_INPUT", text, msgid, api=api)
+    if problem := _badly_asked(api, body, ("dataset_id", "name")):
+        return answers.failure(400, "DATASET_INVALID_INPUT", problem, msgid, api=api)
+    if row.get("type", "event") not in TYPES:
+        return answers.failure(400, "DATASET_INVALID_INPUT", f"{_REQUEST}/properties/type/{_NO_CHOICE}", msgid, api=api)
     if row["dataset_id"] in state.catalogue.drafts or row["dataset_id"] in state.catalogue.live:
         text = f"Dataset Already exists with id:{row['dataset_id']}"
         return answers.failure(409, "DATASET_EXISTS", text, msgid, api=api)
@@ -96,40 +111,68 @@ def _create(state: State, body: Mapping[str, Any], msgid: str | None) -> Answer:
     return answers.success(api, msgid, result)
 
 
+def _badly_asked(api: str, body: Mapping[str, Any], required: tuple[str, ...]) -> str | None:
+    """What ajv says first about the request of a change."""
+    if body.get("id") != api:
+        return f"#properties/id/{_NO_CHOICE}"
+    for key in required:
+        if key not in body.get("request", {}):
+            return f"{_REQUEST}/required must have required property '{key}'"
+    return None
+
+
 def _transition(state: State, body: Mapping[str, Any], msgid: str | None) -> Answer:
     api, wanted = "api.datasets.status-transition", body.get("request", {})
-    key, status = wanted.get("dataset_id", ""), wanted.get("status", "")
+    problem = _badly_asked(api, body, ("dataset_id", "status"))
+    if problem is None and wanted["status"] not in TRANSITIONS:
+        problem = f"{_REQUEST}/properties/status/{_NO_CHOICE}"
+    if problem is not None:
+        return answers.failure(400, "DATASET_STATUS_TRANSITION_INVALID_INPUT", problem, msgid, api=api)
+    key, status = wanted["dataset_id"], wanted["status"]
     tables = state.catalogue
-    dataset = tables.live.get(key) if status in ("Retired", "Archived") else tables.drafts.get(key)
+    dataset = (tables.live if status == "Retire" else tables.drafts).get(key)
     if dataset is None:
-        text = f"Dataset with the given dataset_id:{key} not found"
+        text = f"Dataset not found for dataset: {key}"
         return answers.failure(404, "DATASET_NOT_FOUND", text, msgid, api=api)
-    if status == "Live":
-        if not state.publishes:
+    if dataset.status not in TRANSITIONS[status]:
+        text = f"Transition failed for dataset: {key} status:{dataset.status} with status transition to {status}"
+        return answers.failure(409, f"DATASET_{status.upper()}_FAILURE", text, msgid, api=api)
+    match status:
+        case "Live" if not state.publishes:
             return answers.failure(500, "ECONNREFUSED", "connect ECONNREFUSED 127.0.0.1:18000", msgid, api=api)
-        tables.put(Dataset.of({**tables.drafts.pop(key).row(), "status": status}))
-    else:
-        tables.put(Dataset.of({**dataset.row(), "status": status}))
+        case "Live":
+            tables.put(Dataset.of({**tables.drafts.pop(key).row(), "status": status}))
+        case "Delete":
+            del tables.drafts[key]
+        case _:
+            tables.put(Dataset.of({**dataset.row(), "status": "Retired" if status == "Retire" else status}))
     result = {"message": f"Dataset status transition to {status} successful", "dataset_id": key}
     return answers.success(api, msgid, result)
 
 
 def _read(state: State, key: str, query: Mapping[str, list[str]]) -> Answer:
     api, draft = "api.datasets.read", query.get("mode") == ["edit"]
-    dataset = (state.catalogue.drafts if draft else state.catalogue.live).get(key)
+    wanted = [name for part in query.get("fields", []) for name in part.split(",")]
+    if unknown := [name for name in wanted if name not in COLUMNS]:
+        text = f"The specified fields [{','.join(unknown)}] in the dataset cannot be found."
+        return answers.failure(400, "DATASET_INVALID_FIELDS", text, None, api=api)
+    dataset = _draft(state.catalogue, key) if draft else state.catalogue.live.get(key)
     if dataset is None:
         text = f"Dataset with the given dataset_id:{key} not found"
         return answers.failure(404, "DATASET_NOT_FOUND", text, None, api=api)
     row = dataset.row()
-    wanted = [name for part in query.get("fields", []) for name in part.split(",")]
-    if unknown := [name for name in wanted if name not in row]:
-        text = f"The specified fields [{','.join(unknown)}] in the dataset cannot be found."
-        return answers.failure(400, "DATASET_INVALID_FIELDS", text, None, api=api)
-    shown = {name: row[name] for name in wanted} if wanted else row
+    shown = {name: row.get(name) for name in wanted or FIELDS}
     if not draft:
         always = {"api_version": row["api_version"], "alias": row["alias"]}
         shown = {**shown, **always, "connectors_config": [], "transformations_config": []}
     return answers.success(api, None, shown)
+
+
+def _draft(tables: Catalogue, key: str) -> Dataset | None:
+    """The draft. Of a published dataset that has none, one is made: reading for an edit is a change there."""
+    if key not in tables.drafts and key in tables.live:
+        tables.drafts[key] = replace(tables.live[key], status="Draft")
+    return tables.drafts.get(key)
 
 
 def _list(state: State, body: Mapping[str, Any], msgid: str | None) -> Answer:
@@ -148,14 +191,11 @@ def _query(state: State, key: str, body: Mapping[str, Any], msgid: str | None) -
     if dataset is None:
         text = f"Dataset with id/alias name '{key}' not found"
         return answers.failure(404, "DATASET_NOT_FOUND", text, msgid, api=api)
-    match = _COUNT.fullmatch(str(body["query"]))
-    if match is None:
-        text = "the sandbox answers SELECT COUNT(*), with one column's value at most"
+    found = rows(str(body["query"]), [stored.event for stored in state.ledger.stored(dataset.id)])
+    if found is None:
+        text = "the sandbox answers SELECT COUNT(*) and SELECT of columns, with one column's value at most"
         return answers.failure(400, "DATA_OUT_INVALID_INPUT", text, msgid, api=api)
-    column, value = match[3], match[4]
-    rows = state.ledger.stored(dataset.id)
-    count = len(rows) if column is None else sum(row.event.get(column) == value for row in rows)
-    return answers.success(api, msgid, [{match[1] or "EXPR$0": count}])
+    return answers.success(api, msgid, found)
 
 
 def _metrics(state: State) -> str:

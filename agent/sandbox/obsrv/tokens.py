@@ -17,6 +17,8 @@ from typing import Any, Literal
 
 INGEST = ("ingestor", "dataset_creator", "dataset_manager", "admin")
 GENERAL = ("viewer", "dataset_creator", "dataset_manager", "operations_admin", "admin")
+CREATE = ("dataset_creator", "dataset_manager", "admin")
+TRANSITION = ("dataset_manager", "admin")
 _SHA256 = bytes.fromhex("3031300d060960864801650304020105000420")  # DigestInfo of PKCS #1 v1.5
 _EXPONENT = 65537
 

@@ -16,6 +16,7 @@ from agent.sinks.cloud_insight.schema import Across, DataType, Fixed, Function, 
 from agent.units import format_duration
 
 HOST = "host"
+PRODUCT = "Custom/Host"  # what its schema is called unless told otherwise
 MIB = 1 << 20
 
 # Whole disks: a partition's work is its disk's too, and a mapped device's that of the disks below it.

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 import orjson
 
+from agent.ncloud.send_data import body
 from agent.sinks.cloud_insight.rows import Left, Values
 
 NOTE = b"#"
@@ -34,11 +35,6 @@ class Content(NamedTuple):
 
     requests: Sequence[Request]
     left: Mapping[str, Mapping[str, int]]
-
-
-def body(cw_key: str, rows: Iterable[bytes]) -> bytes:
-    """The body of a request (SendData, the array form). The key is text: as a number it would lose its last digits."""
-    return b'{"cw_key":"%b","data":[%b]}' % (cw_key.encode(), b",".join(rows))
 
 
 def lines(cw_key: str, rows: Iterable[Values], *, max_rows: int, max_bytes: int) -> Iterator[bytes]:

@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Literal
 
 from agent.schema import OneOrMore, option
+from agent.sinks.cloud_insight.keys import KEY, file_problems, file_warnings, key_problems, named
 
 Function = Literal["avg", "max", "min", "last", "sum", "rate"]
 Across = Literal["avg", "max", "min", "last", "sum"]
@@ -17,7 +19,6 @@ DataType = Literal["FLOAT", "LONG", "INTEGER", "STRING"]
 RESERVED = "mbrNo"  # CreateCustomSchema: no dimension may have this name
 TIMESTAMP = "timestamp"
 TAGS = "tags."
-KEY = 'expected text in quotes, such as "460438474722512896"'
 
 _NAME = re.compile(r"[^\s\"\\\x00-\x1f]+")
 
@@ -59,8 +60,25 @@ class Metric:
 class Schema:
     """One custom schema of Cloud Insight, and the records that become its rows."""
 
-    cw_key: str | int = option("Key of the schema, in quotes.", example="460438474722512897", words="a string")
-    name: str = option("Product name of the schema, for messages.", "", example="Custom/Fleet")
+    cw_key: str | int | None = option(
+        "Key of the schema, in quotes.",
+        None,
+        default_text="required without cw_key_file",
+        example="460438474722512897",
+        words="a string",
+    )
+    cw_key_file: Path | None = option(
+        "File with the key of the schema, in place of cw_key: `telemetry-agent cloud-insight schema create` writes "
+        "it. Until it is there, rows wait.",
+        None,
+        default_text="none",
+        example="/etc/telemetry-agent/fleet.cw_key",
+    )
+    name: str = option(
+        "Product name of the schema: for messages, and for `telemetry-agent cloud-insight schema`, which makes it.",
+        "",
+        example="Custom/Fleet",
+    )
     select: OneOrMore = option("Sources whose records feed it (globs).", ("*",), example=["host.*"])
     where: dict[str, OneOrMore] = option(
         "Tags a record must have to feed it: tag = glob or list of globs.", factory=dict, example={"site": "seoul-*"}
@@ -82,8 +100,8 @@ class Schema:
 
     @property
     def key(self) -> str:
-        """Its cw_key as text."""
-        return str(self.cw_key)
+        """What its rows are kept under: its cw_key as text, or the file of it."""
+        return named(self.cw_key, self.cw_key_file)
 
     @property
     def label(self) -> str:
@@ -99,9 +117,15 @@ class Schema:
         """What is wrong with it."""
         return [
             *key_problems("cw_key", self.cw_key),
+            *file_problems(self.cw_key, self.cw_key_file),
+            *_key_missing(self),
             *_dimension_problems(self),
             *_metric_problems(self),
         ]
+
+    def warnings(self) -> list[tuple[str, str]]:
+        """What may be meant, but rarely is."""
+        return file_warnings(self.cw_key_file)
 
 
 def fits(select: OneOrMore, where: Mapping[str, OneOrMore], source: str, tags: Mapping[str, str]) -> bool:
@@ -111,13 +135,9 @@ def fits(select: OneOrMore, where: Mapping[str, OneOrMore], source: str, tags: M
     )
 
 
-def key_problems(option: str, key: str | int | None) -> list[tuple[str, str]]:
-    """What is wrong with a cw_key."""
-    if isinstance(key, int):
-        return [(option, f"{KEY}, found a number: it has 18 digits, and JSON tools keep 16 of a number's")]
-    if key is not None and not (key.isascii() and key.isdigit()):
-        return [(option, f"{KEY}: digits alone")]
-    return []
+def _key_missing(schema: Schema) -> Iterator[tuple[str, str]]:
+    if schema.cw_key is None and schema.cw_key_file is None:
+        yield "cw_key", f'required, but missing: {KEY}, or cw_key_file = "PATH"'
 
 
 def _dimension_problems(schema: Schema) -> Iterator[tuple[str, str]]:

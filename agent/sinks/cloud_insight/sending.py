@@ -21,19 +21,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-import orjson
 import structlog
 
 from agent.errors import Rejected, Retryable, TooLarge
-from agent.http import Answer, quoted, worded
-from agent.ncloud import Gateway, trace_of
+from agent.ncloud import Gateway
+from agent.ncloud.send_data import SEND_DATA, body, unconfirmed
 from agent.ports import Parcel
+from agent.sinks.cloud_insight.keys import NoKey, resolved
 from agent.sinks.cloud_insight.notes import Notes
-from agent.sinks.cloud_insight.requests import Request, body, content
+from agent.sinks.cloud_insight.requests import Request, content
 
 log = structlog.get_logger()
 
-SEND_DATA = "/cw_collector/real/data"
 REMEMBERED = 64  # batches under way: more are never planned at once
 ROOM_KEPT = 3600.0  # seconds; then a limit that was raised is found out, at the price of a refusal or two
 HEARD = 3  # rows by themselves that were too large, and none taken: then it may be any row
@@ -133,10 +132,11 @@ class Sending:
     async def _request(self, request: Request, progress: Progress, n: int) -> None:
         """Send what is not taken of a request, in as many pieces as it needs."""
         label = self._labels[request.cw_key]
+        key = await resolved(request.cw_key)
         while progress.done[n] < len(request.rows):
             waiting = request.rows[progress.done[n] :]
             count = _fitting(waiting, self._room)
-            written = body(request.cw_key, waiting[:count])
+            written = body(key, waiting[:count])
             try:
                 answer = await self._gateway.call("POST", SEND_DATA, written)
             except TooLarge as failure:
@@ -170,7 +170,7 @@ class Sending:
         while progress.too_large:
             one = progress.too_large[0]
             try:
-                answer = await self._gateway.call("POST", SEND_DATA, body(one.cw_key, [one.row]))
+                answer = await self._gateway.call("POST", SEND_DATA, body(await resolved(one.cw_key), [one.row]))
             except TooLarge:
                 self._notes.too_large(one.label, one.why)
             else:
@@ -184,38 +184,6 @@ class Sending:
         log.info("requests become smaller", far_side="cloud_insight", bytes=round(self._room))
 
 
-def unconfirmed(label: str, answer: Answer) -> Retryable | None:
-    """
-    What is wrong with a success by its status, which alone is none (SendData, "Response body"); None: it is one.
-
-    Which results there are beside "success" is not published. They are about the schema or the key, as far as
-    anybody knows: the rows wait for who can mend it.
-    """
-    try:
-        said = orjson.loads(answer.body)
-    except orjson.JSONDecodeError:
-        said = None
-    result = said.get("result") if isinstance(said, dict) else None
-    if isinstance(result, str) and result.casefold() == "success":
-        return None
-    if isinstance(said, dict) and "result" in said:
-        words = f"the result is {quoted(_as_json(result))}"
-        if message := said.get("message"):
-            words += f" ({quoted(worded(message).encode(errors='replace'))})"
-    else:
-        words = "without a result" if answer.body else "with nothing"
-    trace = trace_of(answer.headers)
-    reason = f"{label}: answered {answer.status}, {words}{f', {trace}' if trace else ''}"
-    return Retryable(reason, status=answer.status, answer=quoted(answer.body), ambiguous=True)
-
-
-def _as_json(value: object) -> bytes:
-    try:
-        return orjson.dumps(value)
-    except TypeError:  # it writes less deep than it reads
-        return worded(value).encode(errors="replace")
-
-
 def _fitting(rows: Sequence[bytes], room: float) -> int:
     """How many of the rows, from the first, make a body within that many bytes: one at least."""
     size = 0
@@ -227,7 +195,7 @@ def _fitting(rows: Sequence[bytes], room: float) -> int:
 
 
 def _is_of_one_schema(failure: Retryable) -> bool:
-    return (
+    return isinstance(failure, NoKey) or (
         type(failure) is Retryable
         and failure.status is not None
         and (failure.status in OF_ONE_SCHEMA or 200 <= failure.status < 300)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from agent.ncloud import CLOUD_INSIGHT, GatewayOptions, gateway_problems, open_gateway
@@ -13,10 +14,11 @@ from agent.record import Run
 from agent.schema import Duration, Size, option
 from agent.sinks.cloud_insight import preset as presets
 from agent.sinks.cloud_insight.feeds import Table, table_of
+from agent.sinks.cloud_insight.keys import file_problems, file_warnings, key_problems, named
 from agent.sinks.cloud_insight.outlook import outlook
 from agent.sinks.cloud_insight.requests import data, lines
 from agent.sinks.cloud_insight.rows import Rows
-from agent.sinks.cloud_insight.schema import TIMESTAMP, Metric, Schema, key_problems
+from agent.sinks.cloud_insight.schema import TIMESTAMP, Metric, Schema
 from agent.sinks.cloud_insight.sending import OnRefused, Sending
 from agent.sinks.cloud_insight.verify import verified
 
@@ -49,6 +51,19 @@ class CloudInsight(GatewayOptions):
         example="460438474722512896",
         in_example=True,
         words="a string",
+    )
+    cw_key_file: Path | None = option(
+        "File with the key of the preset's schema, in place of cw_key: `telemetry-agent cloud-insight schema create` "
+        "writes it. Until it is there, rows wait.",
+        None,
+        default_text="none",
+        example="/etc/telemetry-agent/host.cw_key",
+    )
+    schema_name: str | None = option(
+        "Product name of the preset's schema, for `telemetry-agent cloud-insight schema`, which makes it.",
+        None,
+        default_text=f"{presets.PRODUCT} there",
+        example=presets.PRODUCT,
     )
     rollup: Duration = option(
         "So much time becomes one row for each value of the dimensions, on the full minute; 0s: a row a tick. The "
@@ -91,7 +106,9 @@ class CloudInsight(GatewayOptions):
     def tables(self) -> Sequence[Table]:
         """The schemas with their metrics, the preset's first."""
         own = [table_of(schema) for schema in self.schema]
-        return own if self.preset is None else [presets.host(self.cw_key or ""), *own]
+        if self.preset is None:
+            return own
+        return [presets.host(named(self.cw_key, self.cw_key_file), self.schema_name or ""), *own]
 
     def problems(self) -> list[tuple[str, str]]:
         """What is wrong with the options among each other."""
@@ -99,19 +116,23 @@ class CloudInsight(GatewayOptions):
         if self.preset is None and not self.schema:
             example = 'preset = "host" with its cw_key, or a table [[sinks.NAME.schema]]'
             problems.append(("schema", f"nothing would be sent: expected {example}"))
-        if self.preset is not None and self.cw_key is None:
-            problems.append(("cw_key", "required with preset: the key of the schema that gets its rows"))
-        if self.preset is None and self.cw_key is not None:
-            problems.append(("cw_key", 'has no effect without preset = "host": a [[schema]] has its own'))
+        problems += file_problems(self.cw_key, self.cw_key_file)
+        if self.preset is not None and self.cw_key is None and self.cw_key_file is None:
+            text = "required with preset, or cw_key_file: the key of the schema that gets its rows"
+            problems.append(("cw_key", text))
+        for name in ("cw_key", "cw_key_file", "schema_name"):
+            if self.preset is None and getattr(self, name) is not None:
+                problems.append((name, 'has no effect without preset = "host": a [[schema]] has its own'))
         if self.preset is not None and not self.rollup:
             problems.append(("rollup", "the preset needs one: its counters become rates between the ticks of a minute"))
-        owners = {str(self.cw_key): "the preset's"} if self.preset is not None and self.cw_key is not None else {}
+        key = named(self.cw_key, self.cw_key_file)
+        owners = {key: "the preset's"} if self.preset is not None and key else {}
         for n, schema in enumerate(self.schema):
             problems += self._odd(n, schema)
-            owner = owners.setdefault(schema.key, f"that of schema[{n}]")
-            if owner != f"that of schema[{n}]":
+            owner = owners.setdefault(schema.key, f"that of schema[{n}]") if schema.key else ""
+            if owner not in ("", f"that of schema[{n}]"):
                 text = f"is {owner} already: each schema has a key of its own, and its rows one table"
-                problems.append((f"schema.{n}.cw_key", text))
+                problems.append((f"schema.{n}.cw_key{'_file' if schema.cw_key_file else ''}", text))
         return problems
 
     def _odd(self, n: int, schema: Schema) -> list[tuple[str, str]]:
@@ -128,9 +149,11 @@ class CloudInsight(GatewayOptions):
 
     def warnings(self) -> list[tuple[str, str]]:
         """What may be meant, but rarely is."""
+        doubts = file_warnings(self.cw_key_file)
         if 0 < self.rollup < 60:
-            return [("rollup", "the service aggregates by the minute: more rows cost requests, and show nothing more")]
-        return []
+            text = "the service aggregates by the minute: more rows cost requests, and show nothing more"
+            doubts.append(("rollup", text))
+        return doubts
 
     def collector_warnings(self, collectors: Mapping[str, tuple[str, Collector]]) -> list[tuple[str, str]]:
         """What the preset will not find in what these collectors give."""

@@ -10,18 +10,18 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import orjson
 
 from agent.errors import Retryable, Unverified
 from agent.ncloud import Gateway
+from agent.ncloud.points import QUERY_DATA, points
+from agent.ncloud.send_data import SEND_DATA, body, unconfirmed
 from agent.sinks.cloud_insight.feeds import Measure, Table
-from agent.sinks.cloud_insight.requests import body
-from agent.sinks.cloud_insight.sending import SEND_DATA, unconfirmed
+from agent.sinks.cloud_insight.keys import resolved
 
-QUERY_DATA = "/cw_fea/real/cw/api/data/query"
 TARGET = "telemetry-agent-verify"
 WAIT = 180.0  # the service aggregates by the minute; how long that takes is not published
 ASK_EVERY = 15.0
@@ -52,19 +52,19 @@ async def verified(gateway: Gateway, table: Table, say: Callable[[str], None], *
     """The evidence, in a line. Raises Unverified where the row does not come back, or a DeliveryError."""
     wait = WAIT if wait is None else wait
     schema, measure = table.schema, _numeric(table)
-    nonce = Nonce.of(measure)
+    key, nonce = await resolved(schema.key), Nonce.of(measure)
     dimensions = dict.fromkeys(schema.dimensions, TARGET)
     what = f"{measure.name} = {nonce.text} of {schema.identity} = {TARGET} in {schema.label}"
     say(f"writes one row for a target of its own: {what}")
     row = orjson.dumps({**dimensions, measure.name: orjson.Fragment(nonce.text)})
-    answer = await gateway.call("POST", SEND_DATA, body(schema.key, [row]))
+    answer = await gateway.call("POST", SEND_DATA, body(key, [row]))
     if doubt := unconfirmed(schema.label, answer):
         raise doubt
     say(f"taken; asking for it, at most {wait:.0f} s")
     # Only now may the far side's clock be known.
     since = gateway.clock.now_ms() // 60_000 * 60_000 - 120_000
     asked = {
-        "cw_key": schema.key,
+        "cw_key": key,
         "metric": measure.name,
         "dimensions": dimensions,
         "interval": "Min1",
@@ -82,7 +82,7 @@ async def verified(gateway: Gateway, table: Table, say: Callable[[str], None], *
             except Retryable as failure:
                 trouble = failure.reason
                 break
-            for at, value in _points(found.body):
+            for at, value in _read(found.body):
                 # Two numbers that are no point of that time may stand there, too: a page and a size, say.
                 if since <= at <= until and abs(value - nonce.value) < nonce.near:
                     seconds = round(time.monotonic() - began)
@@ -111,18 +111,8 @@ def _is_float(measure: Measure) -> bool:
     return measure.type == "FLOAT"
 
 
-def _points(answered: bytes) -> Iterator[tuple[int, float]]:
-    """Every [time, value] there is, however they are wrapped: the answer's outer shape is not published."""
+def _read(answered: bytes) -> list[tuple[int, float]]:
     try:
-        waiting: list[Any] = [orjson.loads(answered)]
+        return list(points(orjson.loads(answered)))
     except orjson.JSONDecodeError:
-        return
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, dict):
-            waiting += each.values()
-        elif isinstance(each, list):
-            if len(each) == 2 and all(isinstance(part, int | float) and not isinstance(part, bool) for part in each):
-                yield int(each[0]), float(each[1])
-            else:
-                waiting += each
+        return []

@@ -46,10 +46,10 @@ _UNPARSED: Mapping[str, _Meaning] = {
 
 def verdict(status: int, body: bytes, retry_after: float | None = None) -> DeliveryError | None:
     """None where the far side has taken the batch, else what to do with it."""
-    parsed = _parsed(body)
-    said = parsed or {}
+    read = parsed(body)
+    said = read or {}
     if 200 <= status < 300:
-        if parsed is not None and _is_yes(parsed):
+        if read is not None and _is_yes(read):
             return None
         return _error((_DOUBT, "an answer that is not Obsrv's, or says otherwise"), status, said, body)
     if status == 410:
@@ -57,8 +57,8 @@ def verdict(status: int, body: bytes, retry_after: float | None = None) -> Deliv
     if status == 400 and not body:
         # Node's HTTP parser, before any program saw it.
         return _error((Retryable, "the request did not arrive whole"), status, said, body)
-    before_route = said.get("id") == "api" and not _table(said, "params").get("resmsgid")
-    error = _table(said, "error")
+    before_route = said.get("id") == "api" and not table(said, "params").get("resmsgid")
+    error = table(said, "error")
     if before_route and status == 400:
         return _error((_HOLD, "the path cannot be decoded: correct url and dataset"), status, said, body)
     if before_route and status == 500:
@@ -72,7 +72,19 @@ def verdict(status: int, body: bytes, retry_after: float | None = None) -> Deliv
     return refusal(status, body, retry_after)
 
 
-def _parsed(body: bytes) -> Mapping[str, Any] | None:
+def unanswered(failure: Retryable, token: str) -> Retryable:
+    """
+    The same failure, with the likely cause where the token is no JWT.
+
+    Obsrv never answers a request whose token it cannot decode (wire facts: Obsrv, auth), which looks like an outage.
+    """
+    if not failure.ambiguous or not token or token.count(".") == 2:
+        return failure
+    reason = f"{failure.reason}; the token is no JWT, and Obsrv leaves a request with such a token unanswered"
+    return Retryable(reason, ambiguous=True)
+
+
+def parsed(body: bytes) -> Mapping[str, Any] | None:
     """The answer's object; None where a gateway speaks, not Obsrv."""
     try:
         said = orjson.loads(body)
@@ -81,7 +93,8 @@ def _parsed(body: bytes) -> Mapping[str, Any] | None:
     return said if isinstance(said, dict) else None
 
 
-def _table(said: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+def table(said: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """A member of an answer that is an object; empty where it is anything else, or missing."""
     value = said.get(key)
     return value if isinstance(value, dict) else {}
 
@@ -93,13 +106,13 @@ def _is_yes(said: Mapping[str, Any]) -> bool:
     """
     if said and not {"id", "params", "responseCode", "result"} & said.keys():
         return False
-    status = worded(_table(said, "params").get("status", "SUCCESS")).upper()
+    status = worded(table(said, "params").get("status", "SUCCESS")).upper()
     return said.get("responseCode", "OK") == "OK" and status == "SUCCESS" and not said.get("error")
 
 
 def _error(meaning: _Meaning, status: int, said: Mapping[str, Any], body: bytes) -> DeliveryError:
     make, text = meaning
-    error = _table(said, "error")
+    error = table(said, "error")
     words = quoted(
         " ".join(worded(error[key]) for key in ("code", "message") if error.get(key)).encode(errors="replace")
     )

@@ -22,7 +22,7 @@ from agent.http import Answer, Credential, HttpOptions, open_client, option_prob
 from agent.ports import Limits, Parcel, Send
 from agent.record import Run, batch_id, record_id
 from agent.schema import Duration, Secret, option
-from agent.sinks.obsrv.answers import verdict
+from agent.sinks.obsrv.answers import unanswered, verdict
 from agent.sinks.obsrv.integers import exact_integers
 from agent.sinks.obsrv.shapes import (
     Flat,
@@ -71,7 +71,10 @@ class Obsrv(HttpOptions):
         "JWT with a role that may ingest.", None, default_text="none is sent", example="credential:obsrv"
     )
     query_token: Secret | None = option(
-        "JWT that may query, for verify-delivery.", None, default_text="token", example="credential:obsrv-query"
+        "JWT that may query, for verify-delivery and the commands of `obsrv`.",
+        None,
+        default_text="token",
+        example="credential:obsrv-query",
     )
     shape: Literal["record", "payload", "flat"] = option(
         "What an event is: the `record` as it is; its `payload` (the fields) alone; or all of it `flat` in one object, "
@@ -218,12 +221,7 @@ class Obsrv(HttpOptions):
             bearer = {"Authorization": f"Bearer {token}"} if token else {}
             answer = await client.post(target, body, headers | bearer, hide=[token])
         except Retryable as failure:
-            if failure.ambiguous and token and token.count(".") != 2:
-                reason = (
-                    f"{failure.reason}; the token is no JWT, and Obsrv leaves a request with such a token unanswered"
-                )
-                raise Retryable(reason, ambiguous=True) from failure
-            raise
+            raise unanswered(failure, token) from failure
         if refused := verdict(answer.status, answer.body, answer.retry_after):
             raise refused
 

@@ -31,12 +31,21 @@ def marked_run(mark: str, now_ms: int) -> Run:
     return Run(int(token_hex(8), 16), 0, record, array("I", [len(record)]), now_ms, now_ms)
 
 
+def datasources(dataset: str) -> list[str]:
+    """
+    The keys under which a dataset may be queried, the likeliest first.
+
+    They are looked up among the ids and names of datasources; the dataset's own id is one where it is its alias too
+    (wire facts: Obsrv, datasets and reading back, 4).
+    """
+    return [dataset, f"{dataset}_events_druid", f"{dataset}_druid"]
+
+
 async def found(dataset: str, column: str, value: str, ask: Ask, say: Callable[[str], None]) -> str:
     """The evidence that an event with this value can be queried. Raises Unverified."""
     sql = f'SELECT COUNT(*) AS c FROM "{dataset}" WHERE "{column}" = \'{value}\''  # noqa: S608 - our own mark
     body = orjson.dumps({"id": "api.data.out", "ver": "v2", "ts": "0", "params": {"msgid": value}, "query": sql})
-    # The key is a datasource's id or alias (wire facts: Obsrv, datasets and reading back).
-    keys = [dataset, f"{dataset}_events_druid", f"{dataset}_druid"]
+    keys = datasources(dataset)
     asked = f'{column} = "{value}"'
     said = "nothing"
     clock = asyncio.get_running_loop().time
