@@ -23,7 +23,7 @@ from agent.errors import Problem
 # Tables whose members may stand in several files; any other table stands in one.
 SHARED = ("collectors", "sinks")
 # Arrays of tables that may stand in several files, which add to them.
-ADDED = ("events",)
+ADDED = ("events", "dataflow")
 
 # Deeper than any option goes; what walks the tree recurses.
 MAX_NESTING = 32

@@ -12,6 +12,7 @@ import asyncio
 import os
 from collections.abc import Collection
 from pathlib import Path
+from secrets import token_hex
 from zlib import crc32
 
 import msgspec
@@ -125,12 +126,18 @@ def _read(content: bytes, path: Path) -> State:
 
 
 async def _set_aside(path: Path, reason: str) -> None:
-    kept = path.with_name("dataflow.damaged.json")
+    folder = path.parent / "damaged"
+    kept = folder / f"{NAME}-{token_hex(4)}"
+
+    def move() -> None:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        path.rename(kept)
+
     try:
-        await aside(lambda: os.replace(path, kept), kind=("set aside", path), within=WITHIN)
+        await aside(move, kind=("set aside", path), within=WITHIN)
         where = str(kept)
     except OSError as error:
-        where = f"stays where it is: {error.strerror or error}"
+        where = f"it stays where it is: {error.strerror or error}"
     log.error(
         "the book of Data Flow rules is damaged: nothing is run for the objects counted in it, a run under way is not "
         "followed, and today's runs count from none",

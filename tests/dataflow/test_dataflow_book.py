@@ -97,8 +97,9 @@ def test_a_damaged_book_is_set_aside_and_begun_anew(tmp_path: Path, damage: Call
     with capture_logs() as logs:
         assert waiting(tmp_path) == 0
     (line,) = logs
-    assert (line["log_level"], line["set_aside"]) == ("error", str(tmp_path / "dataflow.damaged.json"))
-    assert (tmp_path / "dataflow.damaged.json").read_bytes() == damaged
+    (kept,) = (tmp_path / "damaged").iterdir()
+    assert (line["log_level"], line["set_aside"]) == ("error", str(kept))
+    assert kept.read_bytes() == damaged
     assert not path.exists()
 
 

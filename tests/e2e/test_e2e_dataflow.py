@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import re
+import signal
 import time
 from collections import Counter
 from pathlib import Path
@@ -74,26 +75,34 @@ def stored(store: ObjectStore) -> Counter[str]:
 def test_each_message_becomes_part_of_one_object_and_each_batch_of_objects_one_job_through_kills(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    messages, seconds = 600, 2.5
+    messages, seconds = 500, 2.0
     seed = int(os.environ.get("E2E_SEED", Random().randrange(1 << 32)))
     dice = Random(seed)
-    moments = sorted(dice.uniform(0.1, seconds) for _ in range(2))
-    say(capsys, f"E2E_SEED={seed}: killed at {', '.join(f'{moment:.2f}' for moment in moments)} s and over a start")
+    moments = sorted(dice.uniform(0.1, seconds) for _ in range(3))
+    first, reload, second = (f"{moment:.2f} s" for moment in moments)
+    say(capsys, f"E2E_SEED={seed}: killed at {first}, reloaded at {reload}, killed at {second} and over a start")
     sandbox = Sandbox.open(keys=[Key("AK", "SK")], executions_wait=0.0, executions_take=0.15)
     with broker(tmp_path) as plant, object_store() as store, in_a_thread(sandbox) as far:
         far.flow.add_job(JOB)
-        with AgentProcess(tmp_path / "agent", tables(plant.url, store, far)) as agent:
+        agent_toml = tables(plant.url, store, far)
+        with AgentProcess(tmp_path / "agent", agent_toml) as agent:
             agent.start()
+            assert agent.child is not None
             subscribed(agent)
             far.faults.add(reset(stage="stored").only(dataset=START, count=1))  # the first answer is lost
             publisher = Publisher(plant.port)
             began = time.monotonic()
             publishing = Background(lambda: publisher.publish(range(messages), state_payload, rate=messages / seconds))
-            for moment in moments:
+            for what, moment in enumerate(moments):
                 # The moment is the dice's choice; nothing is waited for here.
                 time.sleep(max(0.0, began + moment - time.monotonic()))
-                agent.kill()
-                agent.start(ready=False)
+                if what == 1:
+                    wait_for("the agent to hear signals", agent.is_ready)
+                    agent.configure(agent_toml.replace('poll = "100ms"', 'poll = "110ms"'))
+                    agent.child.send_signal(signal.SIGHUP)
+                else:
+                    agent.kill()
+                    agent.start(ready=False)
             publishing.result()
             publisher.close()
             # Between a start and its answer, which never comes.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
+import ssl
 from contextlib import closing
 from typing import Any
 
 import pytest
-from far_side import Act, FarSide, answer, far_side, hang, raw, reset, run, said
+import trustme
+from far_side import Act, FarSide, answer, far_side, hang, raw, reset, run, said, until
 
 from agent.errors import AuthExpired, DeliveryError, Rejected, Retryable, Throttled, TooLarge
 from agent.http import Answer
@@ -30,7 +33,7 @@ def error(status: int, code: str, retry_after: str | None = None) -> Act:
 
 async def ask(side: FarSide | str, repeat: Repeat, heard: list[str] | None = None, **given: Any) -> Any:
     url = side if isinstance(side, str) else side.url
-    timeouts = {"timeout": 0.2, "connect_timeout": 0.2}
+    timeouts = {"timeout": 0.3, "connect_timeout": 0.3}
     options = GatewayOptions(access_key=Secret("AK_ASKS"), secret_key=Secret("SK_ASKS_1"), url=url, **timeouts)
     given = {"patience": 5.0, "backoff": QUICK, **given}
     listen = [] if heard is None else heard
@@ -107,14 +110,42 @@ def test_a_silence_is_asked_again_for_a_read_alone() -> None:
 
 
 @pytest.mark.parametrize("repeat", ["safe", "unsafe"])
-def test_where_no_connection_comes_about_both_are_asked_again_until_patience_ends(repeat: Repeat) -> None:
-    with closing(socket.socket()) as taken:
-        taken.bind(("127.0.0.1", 0))  # nobody listens
-        url, heard = f"http://127.0.0.1:{taken.getsockname()[1]}", []
-        with pytest.raises(Retryable, match="cannot connect"):
-            run(ask(url, repeat, heard, patience=0.1, backoff=Backoff(first=0.02, cap=0.02)))
-    assert len(heard) > 1
-    assert all("cannot connect" in text and "tries again in" in text for text in heard)
+def test_where_no_connection_comes_about_it_is_asked_again_until_one_does(repeat: Repeat) -> None:
+    async def main(port: int) -> None:
+        heard: list[str] = []
+        asking = asyncio.create_task(ask(f"http://127.0.0.1:{port}", repeat, heard))
+        await until(lambda: len(heard) > 1)
+        async with far_side(OK, port=port) as side:
+            assert await asking == {"fine": True}
+            assert len(side.requests) == 1
+        assert all("cannot connect" in text and "tries again in" in text for text in heard)
+
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    run(main(port))
+
+
+@pytest.mark.parametrize("repeat", ["safe", "unsafe"])
+def test_what_a_person_has_to_mend_is_not_asked_again(repeat: Repeat) -> None:
+    async def main() -> None:
+        heard: list[str] = []
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
+        async with far_side(OK, tls=tls) as side:
+            with pytest.raises(Retryable, match="certificate was refused here") as failure:
+                await ask(side, repeat, heard, patience=0.5)
+        assert (failure.value.operator, heard) == (True, [])
+
+    run(main())
+
+
+def test_patience_ends() -> None:
+    failure, times = outcome(error(503, "500"), repeat="safe", patience=0.0)
+    assert (failure.status, times) == (503, 1)
+    failure, times = outcome(error(503, "500"), repeat="safe", patience=0.05)
+    assert failure.status == 503
+    assert times > 1
 
 
 def test_a_failing_service_is_asked_once_more_and_no_longer() -> None:

@@ -166,8 +166,8 @@ def test_on_a_terminal_a_run_is_one_line_that_lives(flow: Flow, monkeypatch: pyt
     ("words", "text"),
     [
         (("--timeout", "1h"), "--timeout has no effect without --wait"),
-        (("--wait", "--timeout", "soon"), '--timeout: expected a duration such as "30m", found "soon"'),
-        (("--wait", "--every", "0"), '--every: expected a duration such as "30m", found "0"'),
+        (("--wait", "--timeout", "soon"), '--timeout: expected a duration such as "90m" or "7d", found "soon"'),
+        (("--wait", "--every", "0"), '--every: expected a duration such as "90m" or "7d", found "0"'),
         (("-p", "day"), '--parameter: expected NAME=TEXT, found "day"'),
         (("-p", "day=1", "-p", "day=2"), "--parameter: day is given twice"),
     ],

@@ -13,7 +13,7 @@ import pytest
 from insight_account import CW_KEY, OTHER_KEY, _no_log_set_up, _served, account, command, config, store
 
 from agent.cli.insight.plot import drawn
-from agent.cli.insight.span import Span
+from agent.cli.span import Span
 from agent.sandbox.ncloud import Sandbox
 
 __all__ = ["_no_log_set_up", "_served", "account", "config"]

@@ -139,7 +139,13 @@ BAD: list[tuple[str, Kind, Any, list[str]]] = [
         condition(numWorker=1),
         ["jobCondition.numWorker: expected a whole number of 2 to 10, found 1"],
     ),
-    ("2026", "run_job", condition(numWorker=True), ["jobCondition.numWorker: expected a whole number"]),
+    ("2026", "run_job", condition(numWorker=2.0), ["jobCondition.numWorker: expected a whole number"]),
+    (
+        "2026",
+        "update_job",
+        {"type": "SCRIPT", "maxConcurrentRuns": True},
+        ["maxConcurrentRuns: expected a whole number"],
+    ),
     ("2026", "run_job", condition(timeout=0), ["jobCondition.timeout: expected a whole number of 1 to 1440, found 0"]),
     (
         "2026",

@@ -12,10 +12,11 @@ import pytest
 from data_flow_samples import CONDITION, NODES, START, STEP, TRIGGER
 from far_side import Act, FarSide, answer, far_side, reset, run, said
 
-from agent.errors import AuthExpired, DeliveryError, Retryable
+from agent.errors import AuthExpired, DeliveryError, Retryable, Throttled
 from agent.ncloud.account import Account
 from agent.ncloud.asking import Unreadable
-from agent.ncloud.data_flow import BadBody, DataFlow, Refused, open_data_flow
+from agent.ncloud.data_flow import BadBody, DataFlow, Refused, is_doubtful, open_data_flow
+from agent.ncloud.data_flow.refusals import may_pass
 from agent.sandbox.ncloud import Key, Sandbox
 from agent.schema import Secret
 from agent.timing import Backoff
@@ -157,6 +158,8 @@ def test_a_life_in_data_flow() -> None:
         given = {"api": api, "executions_wait": 0.0, "executions_take": 0.0, **settings}
         async with Sandbox.open(keys=keys, **given) as sandbox, flow_at(sandbox.url, api=api) as flow:
             assert await flow.verify_job(JOB_2024)
+            plain = [{k: v for k, v in node.items() if k not in ("updateType", "coalesce")} for node in NODES]
+            assert await flow.verify_job({"name": "job001", "nodes": plain})
             job = (await flow.create_job(JOB_2026 if new else JOB_2024))["jobId"]
             assert (await flow.update_job(job, {"type": "VISUAL"} if new else UPDATE_2024))["jobId"] == job
             assert (await flow.configure_job(job, RUN))["runCondition"]["logPath"] == CONDITION["logPath"]
@@ -280,6 +283,28 @@ def test_only_what_may_be_done_twice_is_asked_again(ask: Ask, trouble: list[Act]
             assert len(side.requests) == (requests or 1)
 
     run(main())
+
+
+@pytest.mark.parametrize(
+    ("error", "doubtful", "passes"),
+    [
+        (Retryable("no connection"), False, True),
+        (Retryable("cut", ambiguous=True), True, True),
+        (Retryable("TLS", operator=True), False, False),
+        (Retryable("busy", status=503), True, True),
+        (Retryable("request timeout", status=408), True, True),
+        (Retryable("no such API", status=404, operator=True), False, False),
+        (Retryable("not understood", status=400, ambiguous=True), False, False),
+        (Throttled("slower", retry_after=1.0, status=429), False, True),
+        (Unreadable("no JSON", status=200), True, True),
+        (Refused("no", kind="bad-state", status=400), False, False),
+        (AuthExpired("no", status=401), False, False),
+    ],
+)
+def test_what_may_have_been_done_and_what_passes_are_two_questions(
+    error: DeliveryError, doubtful: bool, passes: bool
+) -> None:
+    assert (is_doubtful(error), may_pass(error)) == (doubtful, passes)
 
 
 def test_a_put_of_the_whole_job_is_asked_again_by_the_documents_of_2024() -> None:

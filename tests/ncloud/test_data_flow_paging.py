@@ -97,11 +97,15 @@ def test_a_list_that_is_known_to_be_cut_is_an_error() -> None:
 
 
 def test_a_list_without_an_end_is_left_after_a_thousand_pages() -> None:
+    asked = []
+
     async def far(page: int, limit: int) -> Answer:
+        asked.append(page)
         return {"list": items(page)}
 
     with pytest.raises(Unreadable, match="the list has more than 1000 pages of 1"):
         read(far, 1)
+    assert asked == list(range(1000))
 
 
 @pytest.mark.parametrize("answer", [None, True, [], {}, {"list": None}, {"list": ["a"]}, {"jobs": []}])

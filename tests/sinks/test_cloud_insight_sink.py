@@ -570,23 +570,23 @@ def test_a_quota_is_waited_out_for_minutes_and_a_wish_is_a_wish() -> None:
 
 
 def test_rows_of_a_key_that_is_not_there_yet_wait_alone_and_go_once_it_is(tmp_path: Path) -> None:
-    file = tmp_path / "p1.cw_key"
+    file = tmp_path / "p0.cw_key"
 
     async def main() -> None:
         async with Sandbox.open([row(0), row(1)], keys=KEYS) as sandbox:
             made = sink(sandbox.url, 2)
-            late = replace(made.schema[1], cw_key=None, cw_key_file=file)
-            made = replace(made, schema=(made.schema[0], late))
+            late = replace(made.schema[0], cw_key=None, cw_key_file=file)
+            made = replace(made, schema=(late, made.schema[1]))
             async with made.open() as send:
                 batch = parcel(made)
                 for text, reason in (("", "is not there: .*schema create"), ("key", "expected the digits")):
                     if text:
                         file.write_text(text)
-                    with pytest.raises(Retryable, match=rf"p1.cw_key:? {reason}") as refused:
+                    with pytest.raises(Retryable, match=rf"p0.cw_key:? {reason}") as refused:
                         await send(batch)
                     assert refused.value.operator
-                    assert stored(sandbox, 2) == [1, 0]
-                file.write_text(f"{cw_key(1)}\n")
+                    assert stored(sandbox, 2) == [0, 1]
+                file.write_text(f"{cw_key(0)}\n")
                 await send(batch)
             assert stored(sandbox, 2) == [1, 1]
 

@@ -10,7 +10,7 @@ import typer
 from agent.cli import state as states
 from agent.cli.dataflow import tables
 from agent.cli.dataflow.account import account, ask
-from agent.cli.dataflow.files import Body, checked, sound
+from agent.cli.dataflow.files import Body, checked, read, sound
 from agent.cli.dataflow.kinds import JOB, Yes
 from agent.cli.dataflow.kinds import delete as delete_one
 from agent.cli.dataflow.running import Every, Run, Timeout, Wait, following, parameters
@@ -23,6 +23,7 @@ app = typer.Typer(no_args_is_help=True, help="Jobs: look at them, make and chang
 
 Job = Annotated[str, typer.Argument(metavar="JOB", help="Its id, or its name where no other has it.")]
 
+VERIFIED = ("name", "nodes", "description")  # verifyJob: all that it takes
 STATUSES = ("RUNNABLE", "RUNNING", "DELETED", "UNKNOWN", "DRAFT", "STOPPED", "EDITING")  # getJobs
 
 
@@ -90,7 +91,11 @@ def delete(job: Job, yes: Yes = False, config: states.Config = None, as_json: st
 def verify(file: Body, config: states.Config = None, as_json: states.AsJson = False) -> None:
     """Have Data Flow check the nodes of a job in a file. Nothing is made."""
     of = account(config)
-    body = checked(file, "verify_job", of.api)
+    whole = read(file)
+    # A file that jobs create takes is looked at as a whole, and its nodes are sent.
+    if set(whole) > set(VERIFIED):
+        sound(whole, "create_job", of.api, of=str(file))
+    body = sound({name: whole[name] for name in whole if name in VERIFIED}, "verify_job", of.api, of=str(file))
     is_valid = ask(of, lambda flow: flow.verify_job(body)) is True
     if as_json:
         states.print_json({"valid": is_valid})

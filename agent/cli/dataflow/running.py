@@ -18,7 +18,7 @@ from agent.cli import state as states
 from agent.cli.dataflow import tables
 from agent.cli.dataflow.account import asked, refuse, tell
 from agent.cli.dataflow.kinds import WORKFLOW, Kind
-from agent.cli.dataflow.span import seconds
+from agent.cli.span import seconds
 from agent.errors import DeliveryError
 from agent.ncloud.account import Account
 from agent.ncloud.data_flow import Before, DataFlow, before, followed, is_doubtful, started, workflow_followed
@@ -81,8 +81,9 @@ class Run:
         except DeliveryError as error:
             refuse(error, self._hint() if self.execution or is_doubtful(error) else "")
         except TimeoutError:
-            limit = format_duration(follow.timeout or 0.0) if follow else ""
-            self._leave(f"not ended within {limit}", Exit.TEMPORARY)
+            if follow is None or follow.timeout is None:
+                raise
+            self._leave(f"not ended within {format_duration(follow.timeout)}", Exit.TEMPORARY)
         except KeyboardInterrupt:
             self._leave("interrupted", INTERRUPTED)
         if ended is not None:

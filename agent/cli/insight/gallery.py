@@ -11,7 +11,7 @@ from typing import Any
 from agent.cli import progress
 from agent.cli.insight import files, index_page
 from agent.cli.insight.png import picture
-from agent.cli.insight.span import Span
+from agent.cli.span import Span
 from agent.delivery.episode import describe
 from agent.errors import DeliveryError, Retryable
 from agent.ncloud.cloud_insight import CloudInsight, Dashboard, Resolution, Widget

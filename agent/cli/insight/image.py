@@ -8,9 +8,9 @@ from typing import Annotated, get_args
 
 import typer
 
+from agent.cli import span as spans
 from agent.cli import state as states
 from agent.cli.insight import files
-from agent.cli.insight import span as spans
 from agent.cli.insight.choosing import thing, word
 from agent.cli.insight.dashboards import Board, contents
 from agent.cli.insight.gallery import Gallery, collected

@@ -8,7 +8,7 @@ from html import escape
 from typing import Protocol
 from urllib.parse import quote
 
-from agent.cli.insight.span import Span
+from agent.cli.span import Span
 from agent.cli.state import printable
 
 _STYLE = """

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import plotille
 
-from agent.cli.insight.span import Span
+from agent.cli.span import Span
 
 HEIGHT = 14  # lines
 _BESIDE = 16  # columns that the labels take

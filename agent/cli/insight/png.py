@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 import zlib
 
-from agent.cli.insight.span import Span
+from agent.cli.span import Span
 from agent.ncloud.asking import Unreadable
 from agent.ncloud.cloud_insight import PNG, CloudInsight, Resolution
 

@@ -8,8 +8,8 @@ from typing import Annotated, get_args
 
 import typer
 
+from agent.cli import span as spans
 from agent.cli import state as states
-from agent.cli.insight import span as spans
 from agent.cli.insight.choosing import word
 from agent.cli.insight.mapped import Mapped, mapped
 from agent.cli.insight.reach import Reach, Sink, key_of, reach

@@ -145,9 +145,8 @@ async def newer(flow: DataFlow, before: Before) -> list[Item]:
     """All executions that were not there before, those first that a start would bring."""
 
     def rank(item: Item) -> tuple[bool, int]:
-        by_others = before.kind == "job" and (bool(item.get("triggerId")) or item.get("type") == "WORKFLOW")
         made = _made_ms(item)
-        return by_others, before.at_ms if made is None else made
+        return _by_others(before, item), before.at_ms if made is None else made
 
     known = set(before.executions)
     recent = await _recent(flow, before.kind, before.id, before.at_ms - DAY_MS)
@@ -161,6 +160,11 @@ def execution_id(item: Mapping[str, Any]) -> str:
     if named := _id_of(item):
         return named
     raise Unreadable(f"expected an execution with its jobExecutionId, found {sorted(item)[:8]}")
+
+
+def _by_others(before: Before, item: Item) -> bool:
+    """Whether a trigger or a workflow seems to have begun it: the documents do not say what such a start leaves out."""
+    return before.kind == "job" and (bool(item.get("triggerId")) or item.get("type") == "WORKFLOW")
 
 
 def _id_of(item: Mapping[str, Any]) -> str:
@@ -187,7 +191,8 @@ async def _appeared(
                 say(f"{failure.reason}: goes on looking")
             trouble = failure
         else:
-            if execution is not None or asked >= appears:
+            # One that others seem to have begun is taken last: ours may not be listed yet.
+            if asked >= appears or (execution is not None and not _by_others(before, execution)):
                 return execution, None
             trouble = None
         await asyncio.sleep(looks)

@@ -63,5 +63,5 @@ def _object_storage(fields: Fields, kind: str) -> None:
         fields.text(name)
     fields.choice("dataType", _FORMATS[kind])
     fields.array("fieldList")
-    if kind == "TARGET_OBS":
+    if kind == "TARGET_OBS" and "updateType" in fields:  # optional, as is coalesce
         fields.choice("updateType", _UPDATES)

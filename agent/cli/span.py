@@ -12,7 +12,7 @@ from agent.cli import state as states
 from agent.service.exits import Exit
 from agent.units import parse_duration
 
-USUAL = "1h"
+USUAL = "1h"  # where neither --last nor --from is given
 _EARLIEST = 100_000_000_000  # ms: 1973. What is less was meant to be seconds, or a date without its dashes
 
 _MOMENT = "ISO 8601 (without a zone: this machine's) or milliseconds since 1970"
@@ -29,16 +29,21 @@ class Span(NamedTuple):
     start_ms: int
     end_ms: int
 
+    def moments(self) -> tuple[datetime, datetime]:
+        """Both, in this machine's zone."""
+        start, end = (datetime.fromtimestamp(ms / 1000).astimezone() for ms in self)
+        return start, end
+
     def __str__(self) -> str:
         return f"{shown(self.start_ms)} to {shown(self.end_ms)}"
 
 
-def span(last: str | None, since: str | None, until: str | None) -> Span:
-    """What is meant. A time that is none ends the command."""
+def span(last: str | None, since: str | None, until: str | None, usual: str = USUAL) -> Span:
+    """What is meant; `usual`: --last where nothing is said. A time that is none ends the command."""
     if last is not None and since is not None:
         states.fail("expected --last or --from, found both", Exit.USAGE)
     end = round(time.time() * 1000) if until is None else _moment("--to", until)
-    start = end - _length(last or USUAL) if since is None else _moment("--from", since)
+    start = end - round(seconds("--last", last or usual) * 1000) if since is None else _moment("--from", since)
     if not 0 <= start < end:
         found = f"{shown(start)} to {shown(end)}"
         states.fail(f"expected a time that ends after its beginning, and begins after 1970, found {found}", Exit.USAGE)
@@ -53,13 +58,14 @@ def shown(ms: int) -> str:
         return f"{ms} ms"
 
 
-def _length(text: str) -> int:
+def seconds(option: str, text: str) -> float:
+    """A duration in seconds, more than none. What is none ends the command."""
     try:
-        length = round(parse_duration(text) * 1000)
+        length = parse_duration(text)
     except ValueError:
-        length = 0
+        length = 0.0
     if not length:
-        states.fail(f'--last: expected a duration such as "90m" or "7d", found "{text}"', Exit.USAGE)
+        states.fail(f'{option}: expected a duration such as "90m" or "7d", found "{text}"', Exit.USAGE)
     return length
 
 
