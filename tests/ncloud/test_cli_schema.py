@@ -184,6 +184,15 @@ def test_a_key_that_cannot_be_written_is_printed_all_the_same(insight: Insight) 
     assert "such: the key was not written: No such file or directory" in said.err
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_key_that_root_writes_is_for_the_agents_user_to_read(insight: Insight) -> None:
+    (insight.folder / "state").mkdir()
+    os.chown(insight.folder / "state", 12345, 12346)
+    assert insight("schema", "create").code == 0
+    found = (insight.folder / "plant.cw_key").stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (12345, 12346, 0o600)
+
+
 def test_an_update_prints_the_difference_and_waits_for_a_yes(insight: Insight) -> None:
     insight("schema", "create")
     key = insight.plant.cw_key
@@ -304,6 +313,13 @@ def test_what_cannot_be_meant_is_told_before_anything_is_asked(
     said = insight("schema", "create", *words)
     assert (said.code, insight.account.requests) == (code, [])
     assert expected in said.err
+
+
+def test_without_a_sink_of_the_kind_there_is_no_account(insight: Insight) -> None:
+    config = insight.folder / "agent.toml"
+    config.write_text('[collectors.machine]\ntype = "host"\n[sinks.out]\ntype = "stdout"\n')
+    said = insight("schema", "show")
+    assert (said.code, "no sink of type cloud_insight" in said.err) == (78, True)
 
 
 def test_a_key_that_may_not_is_told_with_the_exit_code_of_a_refusal(insight: Insight) -> None:
