@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from far_side import run
-from leading import JOB, RULE, START, rule, site, until
+from leading import JOB, RULE, START, Site, rule, site, until
 from structlog.testing import capture_logs
 
 from agent.errors import Retryable
@@ -123,8 +123,11 @@ def test_whoever_is_killed_over_a_run_follows_it_to_its_end(tmp_path: Path) -> N
         async with site(tmp_path, executions_take=3600.0) as here:
             async with here.leader() as leader:
                 await leader.store(1, 2, 3)
-                await until(lambda: leader.shown()["execution"], "the run")
+                await until(lambda: leader.shown()["state"] == "running", "the run")
                 execution = leader.shown()["execution"]
+            intent = (await here.book()).rule(RULE).intent
+            assert intent is not None
+            assert intent.execution == execution
             here.far.flow.cut(execution, "COMPLETED")
             async with here.leader(rule(timeout=0.01)) as leader:  # it ended while there was no agent
                 await leader.ended("COMPLETED")
@@ -176,20 +179,40 @@ def test_trouble_at_data_flow_holds_no_object_up_and_is_said_once(tmp_path: Path
     run(main())
 
 
-def test_a_start_that_was_certainly_refused_is_tried_until_it_is_taken(tmp_path: Path) -> None:
+def test_a_start_that_was_refused_is_tried_until_it_is_taken_and_no_run_of_others_passes_for_it(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        async with site(tmp_path) as here, here.leader() as leader:
+            job = here.far.flow.jobs[JOB]
+            job.held = "STOPPED"
+            with capture_logs() as logs:
+                await leader.store(1, 2, 3)
+                await until(lambda: said(logs, "error"), "the refusal")
+                here.far.flow.start(job)  # by a person, in the console
+                tries = _starts(here)
+                await until(lambda: _starts(here) > tries + 1, "the next refusal")
+                here.far.faults.add(reset(stage="stored", dataset=START, count=1))
+                job.held = None
+                await leader.ended("COMPLETED")
+            assert here.runs == 2
+            assert leader.shown()["last"]["execution"] == here.far.flow.executions(JOB)[1].id
+
+    run(main())
+
+
+def _starts(here: Site) -> int:
+    return sum(each.method == "POST" for each in here.far.requests)
+
+
+def test_what_passes_by_itself_is_waited_out(tmp_path: Path) -> None:
     async def main() -> None:
         async with site(tmp_path) as here, here.leader() as leader:
             here.far.faults.add(gateway("410", dataset=START, count=1).only(retry_after="0"))
             here.far.faults.add(unavailable(dataset=f"GET /api/v1/jobs/{JOB}/executions", count=1))
-            here.far.flow.jobs[JOB].held = "STOPPED"
-            with capture_logs() as logs:
-                await leader.store(1, 2, 3)
-                await until(lambda: said(logs, "error"), "the refusal")
-                here.far.flow.start(here.far.flow.jobs[JOB])  # by a person, in the console
-                here.far.flow.jobs[JOB].held = None
-                await leader.ended("COMPLETED")
-            assert here.runs == 2
-            assert leader.shown()["last"]["execution"] == here.far.flow.executions(JOB)[1].id
+            await leader.store(1, 2, 3)
+            await leader.ended("COMPLETED")
+            assert (here.runs, here.far.faults.hits) == (1, 2)
 
     run(main())
 

@@ -87,6 +87,8 @@ def test_one_bad_record_in_a_batch_costs_itself_and_few_requests(tmp_path: Path)
             assert_books_balance(agent)
 
 
+# In short: the row far-refuses-all of tests/faults.
+@pytest.mark.soak
 def test_a_server_that_refuses_everything_for_a_while_gets_all_of_it_when_it_relents(tmp_path: Path) -> None:
     with broker(tmp_path) as plant, cloud_inside() as far:
         config = AGENT + mqtt_collector(plant.url) + obsrv_sink(far.url)

@@ -185,6 +185,8 @@ def test_a_state_directory_deleted_with_batches_in_flight_costs_nothing_that_com
         assert Books.of(far).conflicts == 0
 
 
+# In short: the row state-rolled-back of tests/faults.
+@pytest.mark.soak
 def test_a_state_directory_rolled_back_to_an_older_copy_reuses_no_name(tmp_path: Path) -> None:
     with (
         broker(tmp_path) as plant,

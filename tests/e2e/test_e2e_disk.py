@@ -115,6 +115,8 @@ def test_a_disk_that_the_backlog_fills_pauses_intake_until_the_sink_returns(
             assert_books_balance(agent)
 
 
+# In short: the row disk-full of tests/faults.
+@pytest.mark.soak
 def test_a_disk_that_others_fill_stops_intake_and_not_the_agent(tmp_path: Path) -> None:
     with (
         broker(tmp_path) as plant,
@@ -148,6 +150,8 @@ def test_a_disk_that_others_fill_stops_intake_and_not_the_agent(tmp_path: Path) 
             assert_books_balance(agent)
 
 
+# In short: the row disk-read-only of tests/faults.
+@pytest.mark.soak
 def test_a_state_directory_that_turns_read_only_and_back_costs_nothing(tmp_path: Path) -> None:
     state = tmp_path / "agent" / "state"
     with broker(tmp_path) as plant, cloud(tmp_path) as far, _small_disk(state, "32m"):

@@ -197,7 +197,8 @@ def _uid_of(letter: dict[str, Any]) -> str:
 
 
 @pytest.mark.mosquitto
-@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+# In short for 5: the row near-dup of tests/faults.
+@pytest.mark.parametrize("protocol", [pytest.param("5", marks=pytest.mark.soak), "3.1.1"])
 def test_what_the_broker_sends_again_after_a_kill_is_acknowledged_and_not_stored_twice(
     tmp_path: Path, protocol: str
 ) -> None:
