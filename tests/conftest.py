@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 import structlog
+
+# Whoever loads aiohttp reads the system's authorities twice, a quarter of what the start of a stand-in costs, and the
+# tests start hundreds of processes. None of them trusts one of these; but a soak tells what an agent needs in memory.
+if "SOAK" not in os.environ:
+    os.environ["SSL_CERT_FILE"] = os.environ["SSL_CERT_DIR"] = os.devnull
 
 
 @pytest.fixture(autouse=True)

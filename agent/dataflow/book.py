@@ -68,8 +68,9 @@ class Book:
         """The state of a rule, as its own to change; `save` makes that durable."""
         return self._state.rules.setdefault(name, Kept())
 
-    def forget_others(self, names: Collection[str]) -> None:
-        """Rules that are no more leave nothing."""
+    def forget_others(self, names: Collection[str], sinks: Collection[str]) -> None:
+        """Rules that are no more leave nothing, nor do sinks that none watches any more."""
+        self._noted = {sink: ids for sink, ids in self._noted.items() if sink in sinks}
         for name in self._state.rules.keys() - set(names):
             kept = self._state.rules.pop(name)
             if kept.waiting or kept.intent:

@@ -44,7 +44,7 @@ class Rules:
     ) -> Rules:
         """Take up what the last run left in the state directory. Raises StateError where that cannot be read."""
         book = await Book.open(directory)
-        book.forget_others({rule.name for rule in rules})
+        book.forget_others({rule.name for rule in rules}, {rule.sink for rule in rules})
         return cls(rules, account, book, directory, stats=stats, rng=rng)
 
     def watched(self, name: str, sink: Sink) -> Sink:
@@ -61,9 +61,8 @@ class Rules:
                     failures = 0
                     for name, turns in self._turns.items():
                         tasks.create_task(_guarded(turns, turns.run(flow)), name=f"dataflow {name}")
-                    await (
-                        asyncio.Event().wait()
-                    )  # a bug in one is no reason to end the rest, or to start anything again
+                    # A bug in one, or in all, is no reason to start anything again.
+                    await asyncio.Event().wait()
             except OSError as error:  # a certificate that cannot be read, for one
                 log.warning("Data Flow's client cannot be opened", reason=str(error))
             await asyncio.sleep(BACKOFF.delay(failures, self._rng))
@@ -79,9 +78,8 @@ class Rules:
             await self._book.save()
         except OSError as error:
             reason = error.strerror or str(error)
-            raise Retryable(
-                f"the object is stored and cannot be noted for [[dataflow]]: {self._path}: {reason}"
-            ) from error
+            text = f"the object is stored and cannot be noted for [[dataflow]]: {self._path}: {reason}"
+            raise Retryable(text) from error
         for turns in watching:
             turns.stir()
 

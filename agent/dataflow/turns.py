@@ -146,9 +146,9 @@ class Turns:
 
     async def _start(self, flow: DataFlow, intent: Intent, *, is_fresh: bool) -> None:
         """Have it started, once: where it may have been already, it is looked for first."""
-        mark, failures = Before.from_dict(intent.before), 0
-        is_doubted = not is_fresh
+        failures, is_doubted = 0, not is_fresh
         while not intent.execution:
+            mark = Before.from_dict(intent.before)
             try:
                 if is_doubted:
                     intent.execution = await self._looked_for(flow, mark)
@@ -166,15 +166,15 @@ class Turns:
                 failures += 1
                 if not is_doubted:
                     # Nothing was started: what others have started meanwhile is none of ours.
-                    mark = await self._patience.ask(partial(before, flow, mark.kind, mark.id))
-                    intent.before = mark.to_dict()
+                    now = await self._patience.ask(partial(before, flow, mark.kind, mark.id))
+                    intent.before = now.to_dict()
                 await self._patience.ask(self._book.save)
         self._patience.well()
         await self._patience.ask(self._book.save)
         log.info(
             "Data Flow run has started",
             rule=self.rule.name,
-            target=mark.target,
+            target=intent.before.get("target"),
             execution=intent.execution,
             objects=intent.objects,
             run_today=self.kept.runs,

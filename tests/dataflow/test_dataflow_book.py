@@ -141,9 +141,9 @@ def test_rules_that_are_no_more_are_forgotten_and_it_is_said_what_they_left(tmp_
         book = await Book.open(tmp_path)
         book.rule("idle")
         with capture_logs() as logs:
-            book.forget_others({"other"})
+            book.forget_others({"other"}, {"elsewhere"})
         assert [(line["rule"], line["objects"]) for line in logs] == [(RULE, 1)]
         await book.save()
-        assert RULE not in msgspec.json.decode(path.read_bytes())["state"]["rules"]
+        assert msgspec.json.decode(path.read_bytes())["state"] == {"rules": {}, "noted": {}}
 
     run(main())

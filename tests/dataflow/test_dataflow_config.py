@@ -133,6 +133,25 @@ def test_a_mistake_is_named_with_its_place_and_what_to_do(tmp_path: Path, text: 
     assert SECRET not in found
 
 
+def test_the_example_of_the_page_is_a_configuration(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "dataflow.md").read_text(encoding="utf-8")
+    text = page.partition("```toml\n")[2].partition("```")[0].replace("/etc/telemetry-agent", str(tmp_path))
+    for name in ("access", "secret"):
+        (tmp_path / f"ncloud-{name}.key").write_text(SECRET)
+    (tmp_path / "agent.toml").write_text(text + '[collectors.host]\ntype = "host"\n')
+    config = load([tmp_path / "agent.toml"], {})
+    assert [rule.after_objects for rule in config.led] == [12]
+    assert not config.warnings
+
+
+def test_rules_may_stand_in_several_files(tmp_path: Path) -> None:
+    folder = tmp_path / "conf.d"
+    folder.mkdir()
+    (folder / "a.toml").write_text(LEADER + ACCOUNT + RULE + BASE)
+    (folder / "b.toml").write_text(RULE.replace("etl", "other").replace("J1", "J2"))
+    assert [rule.name for rule in load([folder], {}).led] == ["etl", "other"]
+
+
 def test_rules_of_a_member_are_read_and_said_not_to_run_here(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,6 +14,8 @@ from agent.errors import Retryable
 from agent.sandbox.faults import Fault, hang, reset, unavailable
 from agent.sandbox.ncloud.troubles import gateway
 
+WEEK = 7 * 86_400
+
 
 def said(logs: list[Any], level: str) -> list[str]:
     return [line["event"] for line in logs if line["log_level"] == level]
@@ -108,10 +110,10 @@ def test_whoever_is_killed_over_a_start_looks_for_it_before_it_starts_it(
             async with here.leader() as leader:
                 await leader.store(1, 2, 3)
                 await until(lambda: here.far.faults.hits, "the start")
-                await leader.store(4)
             assert here.runs == started
             here.far.faults.clear()
             async with here.leader() as leader:
+                await leader.store(4)
                 await leader.ended("COMPLETED")
                 assert (here.runs, leader.shown()["last"]["objects"], leader.shown()["waiting"]) == (1, 3, 1)
 
@@ -183,7 +185,7 @@ def test_a_start_that_was_refused_is_tried_until_it_is_taken_and_no_run_of_other
     tmp_path: Path,
 ) -> None:
     async def main() -> None:
-        async with site(tmp_path) as here, here.leader() as leader:
+        async with site(tmp_path, newest_first=False) as here, here.leader() as leader:
             job = here.far.flow.jobs[JOB]
             job.held = "STOPPED"
             with capture_logs() as logs:
@@ -245,21 +247,20 @@ def test_a_day_has_so_many_runs_and_the_rest_is_one_run_of_the_next_day(tmp_path
 
 def test_moments_that_were_missed_are_made_up_for_once(tmp_path: Path) -> None:
     async def main() -> None:
-        hourly = rule(every=3600.0)
+        weekly = rule(every=WEEK)
         async with site(tmp_path) as here:
-            async with here.leader(hourly) as leader:
+            async with here.leader(weekly) as leader:
                 await until((tmp_path / "dataflow.json").exists, "the beginning")
                 assert (here.runs, leader.shown()["state"]) == (0, "waiting")
             book = await here.book()
             tick = book.rule(RULE).tick
             assert tick is not None
-            book.rule(RULE).tick = tick - 5 * 3_600_000
+            book.rule(RULE).tick = tick - 5 * WEEK * 1000
             await book.save()
-            for n in (1, 0):
-                async with here.leader(hourly) as leader:
-                    await leader.ended(*["COMPLETED"] * n)
-                    await until(lambda here=leader: here.shown()["state"] == "waiting", "a quiet time")  # type: ignore[misc]
+            async with here.leader(weekly) as leader:
+                await leader.ended("COMPLETED")
             assert here.runs == 1
+            assert (await here.book()).rule(RULE).tick == tick  # all of them are honoured
 
     run(main())
 
@@ -335,6 +336,17 @@ def test_a_bug_ends_one_rule_until_the_next_start_and_no_other(tmp_path: Path, m
                     await leader.store(7)
             assert said(logs, "error") == ["Data Flow rule failed, and rests until the next start"]
             assert here.runs == 0
+
+    run(main())
+
+
+def test_what_was_not_stored_does_not_count(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with site(tmp_path) as here, here.leader() as leader:
+            (tmp_path / "objects.ndjson").mkdir()
+            with pytest.raises(Retryable):
+                await leader.store(1)
+            assert leader.shown()["waiting"] == 0
 
     run(main())
 

@@ -85,7 +85,9 @@ def test_each_message_becomes_part_of_one_object_and_each_batch_of_objects_one_j
     with broker(tmp_path) as plant, object_store() as store, in_a_thread(sandbox) as far:
         far.flow.add_job(JOB)
         agent_toml = tables(plant.url, store, far)
-        with AgentProcess(tmp_path / "agent", agent_toml) as agent:
+        # Runs are counted by the day: it is about noon wherever this agent is, and no new day begins meanwhile.
+        noon = {"TZ": f"NOON{time.gmtime().tm_hour - 12:+d}"}
+        with AgentProcess(tmp_path / "agent", agent_toml, noon) as agent:
             agent.start()
             assert agent.child is not None
             subscribed(agent)

@@ -75,6 +75,8 @@ class _Echo(BaseHTTPRequestHandler):
         if status == "cw_collector":  # a gateway has no path of its own: the schema's key says which form
             number = int(json.loads(body)["cw_key"])
             status, form = ("200", "401", "500", "403")[number], FORMS[number]
+        elif status == "api":  # of Data Flow: the job's id says it
+            status, _, form = path.split("/")[3].partition("-")
         shown = _echo("".join(f"{value} " for value in self.headers.values()) + body.decode("latin-1"), form)
         code, said = int(status), shown
         if path.endswith("/tokens") and form == "given":
@@ -176,6 +178,11 @@ def _config(folder: Path, port: int, broker: int, tls: int) -> str:
         _sink("tls", "obsrv", url=f'"https://127.0.0.1:{tls}"', token=token, **lake),
         _sink("tunnel", "obsrv", url='"https://h.localhost"', token=token, **lake, **proxy),
         _sink("bug", "obsrv", url=f'"{far}"', token=token, dataset='"bug"'),
+        "\n".join(["[ncloud]", f'url = "{far}"', *(f"{key} = {value}" for key, value in pair.items())]),
+    ]
+    tables += [
+        f'[[dataflow]]\nname = "{form}"\nsink = "store-{form}"\njob = "{status}-{form}"\nevery = "1s"'
+        for form, status in zip(FORMS, (401, 401, 403, 403), strict=True)
     ]
     return "\n".join(tables)
 
@@ -183,6 +190,7 @@ def _config(folder: Path, port: int, broker: int, tls: int) -> str:
 HEAD = """
 [agent]
 hostname = "edge"
+role = "leader"
 lifecycle_events = ["start", "outage"]
 lifecycle_jitter = "0s"
 stop_grace = "0s"
@@ -287,8 +295,11 @@ def test_no_secret_reaches_anything_that_the_run_writes_or_shows(tmp_path: Path,
 
 def _all_tried(agent: AgentProcess) -> bool:
     code, body = get(f"http://127.0.0.1:{agent.port}/status.json")
-    states = {sink["state"] for sink in json.loads(body)["sinks"].values()} if code == 200 else {"not asked"}
-    return states <= {"up", "down", "refusing"}
+    if code != 200:
+        return False
+    seen = json.loads(body)
+    states = {sink["state"] for sink in seen["sinks"].values()}
+    return states <= {"up", "down", "refusing"} and all(rule["reason"] for rule in seen["dataflow"].values())
 
 
 def _is_refused(agent: AgentProcess, sink: str) -> bool:
