@@ -12,9 +12,21 @@ from agent.spool.lines import Letter
 def found(directory: Path, sink: str | None = None) -> Iterator[Letter]:
     """Those in the files, then those still in the log."""
     kept = inventory.look(directory / "dead-letters")
-    for letter in (*kept.letters, *waiting(directory, kept.at)):
+    seen = {_key(letter) for letter in kept.letters}
+    for letter in kept.letters:
         if sink is None or letter.get("sink") == sink:
             yield letter
+    for letter in waiting(directory, kept.at):
+        # A kill between a letter and what the cursor says of it makes a second one, which the files will leave out.
+        if letter.get("id") is not None and _key(letter) in seen:
+            continue
+        seen.add(_key(letter))
+        if sink is None or letter.get("sink") == sink:
+            yield letter
+
+
+def _key(letter: Letter) -> tuple[str, str]:
+    return str(letter.get("id")), str(letter.get("sink"))
 
 
 def waiting(directory: Path, at: int) -> Iterator[Letter]:

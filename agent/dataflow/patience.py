@@ -40,7 +40,8 @@ class Patience:
                 await self.failed(error, failures)
                 failures += 1
             else:
-                self.well()
+                if failures:  # its own are over: another question's trouble may go on
+                    self.well()
                 return answer
 
     async def failed(self, error: DeliveryError | OSError, failures: int) -> None:

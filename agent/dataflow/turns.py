@@ -33,6 +33,7 @@ from agent.ncloud.data_flow import (
     Refused,
     Unconfirmed,
     before,
+    by_others,
     execution_id,
     followed,
     found,
@@ -63,6 +64,7 @@ class Turns:
         self._book = book
         self._patience = Patience(rule.name, rng)
         self._ended = ended
+        self._began: float | None = None  # the run under way, by the loop's clock, which nobody sets
         self._stirred = asyncio.Event()
 
     @property
@@ -86,7 +88,7 @@ class Turns:
     async def run(self, flow: DataFlow) -> None:
         """Work until cancelled: whatever has begun by then stands on disk, and the next start goes on with it."""
         while True:
-            intent, is_fresh = self.kept.intent, False
+            intent, is_fresh, self._began = self.kept.intent, False, None
             if intent is None:
                 await self._due()
                 intent, is_fresh = await self._mean(flow), True
@@ -137,7 +139,7 @@ class Turns:
         rule, kept = self.rule, self.kept
         self.phase = "starting"
         mark = await self._patience.ask(partial(before, flow, rule.kind, rule.id))
-        now = time.time()
+        now, self._began = time.time(), asyncio.get_running_loop().time()
         moment = latest(rule, now)
         intent = Intent(before=mark.to_dict(), objects=kept.waiting, began=tick(now))
         kept.mean(intent, day_of(now), None if moment is None else tick(moment))
@@ -154,6 +156,7 @@ class Turns:
                     intent.execution = await self._looked_for(flow, mark)
                     is_doubted = intent.is_accepted
                 if intent.is_accepted and not intent.execution and self._left(intent) <= 0:
+                    self._patience.well()
                     await self._end("UNKNOWN", "Data Flow took the start, and no execution of it has shown up")
                     return
                 if not intent.execution and not intent.is_accepted:
@@ -162,13 +165,14 @@ class Turns:
                 # Without a cause: the answer came and was a yes, and only the execution is not listed yet.
                 intent.is_accepted |= isinstance(error, Unconfirmed) and error.__cause__ is None
                 is_doubted = is_doubted or is_doubtful(error)
+                await self._patience.ask(self._book.save)  # before the pause: that it was accepted outlives a kill
                 await self._patience.failed(error, failures)
                 failures += 1
                 if not is_doubted:
                     # Nothing was started: what others have started meanwhile is none of ours.
                     now = await self._patience.ask(partial(before, flow, mark.kind, mark.id))
                     intent.before = now.to_dict()
-                await self._patience.ask(self._book.save)
+                    await self._patience.ask(self._book.save)
         self._patience.well()
         await self._patience.ask(self._book.save)
         log.info(
@@ -200,7 +204,8 @@ class Turns:
         while True:
             is_last = clock() >= until  # a look that began after the time was up, and was answered
             execution = await found(flow, mark)
-            if execution is not None:
+            # One that others seem to have begun is taken last: ours may not be listed yet, or never have been started.
+            if execution is not None and (is_last or not by_others(mark, execution)):
                 return execution_id(execution)
             if is_last:
                 return ""
@@ -248,8 +253,10 @@ class Turns:
                 log.error("Data Flow run has not completed, it is not repeated", **said, status=outcome, log=console)
 
     def _left(self, intent: Intent) -> float:
-        """For how many seconds it is still to be followed."""
-        return self.rule.timeout - (time.time() - intent.began / 1000)
+        """For how many seconds it is still to be followed: by this life's own clock, or by the wall's of two lives."""
+        began = self._began
+        since = time.time() - intent.began / 1000 if began is None else asyncio.get_running_loop().time() - began
+        return self.rule.timeout - max(since, 0.0)
 
     async def _followed(self, flow: DataFlow, mark: Before, intent: Intent) -> Item:
         if mark.kind == "workflow":

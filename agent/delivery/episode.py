@@ -155,7 +155,9 @@ def describe(error: BaseException) -> str:
     """An error in one line, with the far side's own words where it had any."""
     if not isinstance(error, DeliveryError):
         return f"bug: {kind_of_bug(error)}"
-    text = error.reason if error.status is None else f"{error.reason} (status {error.status})"
+    text = error.reason
+    if error.status is not None and f"({error.status} " not in text:  # as a gateway's own words may begin with it
+        text += f" (status {error.status})"
     if isinstance(error, AuthExpired):
         text = f"credentials refused: {text}"
     return f"{text}: {error.answer}" if error.answer and error.answer not in text else text

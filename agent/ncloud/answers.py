@@ -55,7 +55,10 @@ _STATUSES: Mapping[int, _Meaning] = {
 _REFUSES_CONTENT = range(400, 500)
 
 # GetProductSchema's page: "a field secret may appear, to be removed". No text repeats it, whatever went wrong.
-_SECRET = re.compile(rb'("secret"\s*:\s*)(?:"(?:[^"\\]|\\.)*"?|[^\s,}\]{\["]+)', re.IGNORECASE | re.DOTALL)
+# Also where the schema stands as a text within JSON, or in XML.
+_SECRET = re.compile(
+    rb'("secret\\*"\s*:\s*|<secret>)(?:\\+"[^"]*"?|"(?:[^"\\]|\\.)*"?|[^\s,}\]{\["]+)', re.IGNORECASE | re.DOTALL
+)
 
 _XML = re.compile(
     rb"<(errorCode|returnCode|code|errorMessage|returnMessage|message|details)>([^<]*)</", re.IGNORECASE | re.ASCII
@@ -86,7 +89,7 @@ def said(body: bytes) -> Said:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
-        tags = {name.lower().decode(): quoted(text) for name, text in _XML.findall(body)}
+        tags = {name.lower().decode(): bare(text) for name, text in _XML.findall(body)}
         code = tags.get("errorcode") or tags.get("returncode") or tags.get("code", "")
         message = tags.get("errormessage") or tags.get("returnmessage") or tags.get("message", "")
         return Said(code=code, message=message or ("" if code else bare(body)), details=tags.get("details", ""))
@@ -105,7 +108,7 @@ def _first(table: Mapping[str, Any], *names: str) -> str:
     for name in names:
         found = table.get(name)
         if isinstance(found, (str, int)) and not isinstance(found, bool) and found != "":
-            return quoted(str(found).encode(errors="replace"))
+            return bare(str(found).encode(errors="replace"))
     return ""
 
 

@@ -35,7 +35,7 @@ type = "host"
 """
 
 
-@pytest.mark.parametrize("mib", [4, pytest.param(64, marks=[pytest.mark.soak, pytest.mark.timeout(900)])])
+@pytest.mark.parametrize("mib", [2, pytest.param(64, marks=[pytest.mark.soak, pytest.mark.timeout(900)])])
 def test_after_two_days_away_all_of_500_events_arrive(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], mib: int
 ) -> None:

@@ -30,9 +30,9 @@ def day_of_trouble(stage: Stage) -> None:
     """
     Everything down, a broker that comes and goes, and garbage.
 
-    The quick form has three hours, one payload in a hundred, and as little room for dead letters.
+    The quick form has two hours, one payload in a hundred, and as little room for dead letters.
     """
-    hours, rate, room = (3, RATE / 100, DEAD // 200) if stage.is_quick else (24, float(RATE), DEAD)
+    hours, rate, room = (2, RATE / 100, DEAD // 200) if stage.is_quick else (24, float(RATE), DEAD)
     folder, rng, outcome = stage.place(), stage.rng, stage.outcome
     outcome.trials += 1
     good: list[str] = []

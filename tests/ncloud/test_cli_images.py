@@ -151,26 +151,28 @@ def test_what_a_link_leads_to_is_replaced_and_the_link_stays(account: Sandbox, c
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "code", "told"),
     [
-        (("Fleet",), "expected a widget, or --all; `cloud-insight widgets DASHBOARD` lists them"),
-        (("Fleet", "CPU", "--all", "-o", "."), "expected a widget or --all, found both"),
-        (("Fleet", "--all"), "expected -o FOLDER with --all"),
-        (("Fleet", "CPU", "-o", "."), ".: expected a file's name, found something that is no file"),
-        (("Fleet", "CPU", "--resolution", "best"), "--resolution: expected one of auto, high, found 'best'"),
-        (("Feet", "CPU"), "no dashboard 'Feet'; there are Fleet, Twin, Twin; did you mean Fleet?"),
-        (("Twin", "CPU"), "2 dashboards have the name 'Twin': give one of their ids, t1, t2"),
-        (("b", "RAM"), "no widget 'RAM'; there are CPU"),
-        (("t1", "CPU"), "no widget 'CPU'; there is none"),
+        (("Fleet",), 64, "expected a widget, or --all; `cloud-insight widgets DASHBOARD` lists them"),
+        (("Fleet", "CPU", "--all", "-o", "."), 64, "expected a widget or --all, found both"),
+        (("Fleet", "--all"), 64, "expected -o FOLDER with --all"),
+        (("Fleet", "CPU", "-o", "."), 64, ".: expected a file's name, found something that is no file"),
+        (("Fleet", "CPU", "--resolution", "best"), 64, "--resolution: expected one of auto, high, found 'best'"),
+        (("Feet", "CPU"), 65, "no dashboard 'Feet'; there are Fleet, Twin, Twin; did you mean Fleet?"),
+        (("Twin", "CPU"), 64, "2 dashboards have the name 'Twin': give one of their ids, t1, t2"),
+        (("b", "RAM"), 65, "no widget 'RAM'; there are CPU"),
+        (("t1", "CPU"), 65, "no widget 'CPU'; there is none"),
+        (("Fleet", "CPU", "-o", "none/a.png"), 74, "none/a.png: the picture was not saved: No such file or directory"),
+        (("Fleet", "--all", "-o", "/dev/null"), 74, "/dev/null: the pictures were not saved: File exists"),
     ],
 )
 def test_what_is_not_there_is_said(
-    words: tuple[str, ...], told: str, account: Sandbox, config: Path, capsys: pytest.CaptureFixture[str]
+    words: tuple[str, ...], code: int, told: str, account: Sandbox, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     account.settings.change(
         {"dashboards": [board("b", "Fleet", widget("w", "CPU")), board("t1", "Twin"), board("t2", "Twin")]}
     )
-    assert command("image", *words, "--config", config) == 64
+    assert command("image", *words, "--config", config) == code
     assert told in capsys.readouterr().err
 
 
@@ -297,3 +299,14 @@ def test_a_file_that_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> 
     with pytest.raises(IsADirectoryError):
         write(tmp_path / "folder.png", WHOLE)
     assert [path.name for path in tmp_path.iterdir()] == ["folder.png"]
+
+
+def test_a_write_that_is_interrupted_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(file: int) -> None:
+        raise KeyboardInterrupt
+
+    write(tmp_path / "a.png", WHOLE)
+    monkeypatch.setattr("agent.cli.insight.files.os.fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "a.png", b"another")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.png", WHOLE)]

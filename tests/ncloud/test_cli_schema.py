@@ -268,7 +268,7 @@ def test_a_schema_is_removed_after_a_yes_alone(insight: Insight) -> None:
     done = insight("schema", "delete", "Custom/Plant", "--yes")
     assert (done.code, done.out, insight.every("Custom/Plant")) == (0, f"Custom/Plant (cw_key {key}) is removed\n", [])
     gone = insight("schema", "delete", "Custom/Plant", "--yes", "--cw-key", key)
-    assert (gone.code, gone.err) == (76, f"there is no schema Custom/Plant of cw_key {key}\n")
+    assert (gone.code, gone.err) == (65, f"there is no schema Custom/Plant of cw_key {key}\n")
 
 
 def test_a_schema_is_shown_without_its_secret(insight: Insight) -> None:
@@ -282,7 +282,7 @@ def test_a_schema_is_shown_without_its_secret(insight: Insight) -> None:
     (shown,) = json.loads(outputs[1].out)
     assert shown["cw_key"] == insight.plant.cw_key
     missing = insight("schema", "show", "Custom/None")
-    assert (missing.code, missing.err) == (76, "there is no schema Custom/None\n")
+    assert (missing.code, missing.err) == (65, "there is no schema Custom/None\n")
 
 
 def test_navers_own_schemas_are_listed(insight: Insight) -> None:
@@ -395,7 +395,7 @@ def test_what_the_service_would_drop_without_a_word_is_not_sent(
 def test_one_bad_row_in_a_file_keeps_all_of_them_back(plant: Insight, text: str, expected: str) -> None:
     (plant.folder / "rows").write_text(text)
     said = plant("send", "--file", plant.folder / "rows")
-    assert (said.code, plant.account.stored(plant.plant.cw_key)) == (64, [])
+    assert (said.code, plant.account.stored(plant.plant.cw_key)) == (65, [])
     assert expected in said.err
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -277,6 +280,21 @@ def test_of_several_new_executions_the_first_that_nobody_else_began_is_ours() ->
         async with far_side(listed({"jobId": "a"})) as side, client(side.url) as flow:
             with pytest.raises(Unreadable, match="expected an execution with its jobExecutionId"):
                 await found(flow, mark)
+
+    run(main())
+
+
+def test_a_clock_that_is_days_ahead_makes_no_old_execution_a_new_one() -> None:
+    there = time.time() - 3 * 86_400
+    old = {"jobExecutionId": "old", "createdDate": datetime.fromtimestamp(there - 3600, UTC).isoformat()}
+    refused = answer(401, json.dumps({"error": {"errorCode": "200"}}), {"Date": formatdate(there, usegmt=True)})
+
+    async def main() -> None:
+        async with far_side(refused, listed(old)) as side, client(side.url) as flow:
+            mark = await before(flow, "job", "a")
+            assert mark.executions == ("old",)
+            assert abs(mark.at_ms - there * 1000) < 60_000
+            assert await found(flow, mark) is None
 
     run(main())
 

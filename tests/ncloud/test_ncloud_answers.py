@@ -122,3 +122,21 @@ def test_the_words_of_every_shape_are_found() -> None:
 )
 def test_no_answer_breaks_it(status: int, body: bytes) -> None:
     assert (meaning(status, body) is None) == (200 <= status < 300)
+
+
+@pytest.mark.parametrize("status", [400, 418, 500])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'[{"secret":"CANARY"}]',
+        rb'["{\"secret\": \"CANARY\",\"x\":1}"]',
+        rb'{"error":{"message":"not taken: {\"secret\":\"CANARY\"}"}}',
+        rb'{"error":{"message":"no","details":"{\"Secret\" : CANARY}"}}',
+        b'<error><message>{"secret":"CANARY"}</message></error>',
+        b"<schema><secret>CANARY</secret></schema>",
+    ],
+)
+def test_the_secret_of_a_schema_is_in_no_words_of_an_error_however_it_is_wrapped(body: bytes, status: int) -> None:
+    error = meaning(status, body)
+    assert error is not None
+    assert "CANARY" not in f"{error.reason} {error.answer}"

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -104,6 +105,27 @@ def test_spool_status_shows_who_has_come_how_far(state: Path, refused: str, caps
     assert found["lanes"]["all"]["head"] == 10
     assert {cursor["sink"]: cursor["queued"] for cursor in found["cursors"]}["lake"] == 6
     assert found["trouble"] == []
+
+
+def test_the_second_letter_of_a_retry_after_a_kill_is_not_listed(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def main() -> None:
+        part, stats = Health().part("spool", "writer"), Stats()
+        async with Spool.open(settings(state), [], version=__version__, part=part, stats=stats) as spool:
+            one = dead_letter("lake", 7, 3, b'{"ts":1,"source":"t","tags":{},"fields":{}}', REFUSED, 400, "")
+            other = one.replace(b'"lake"', b'"notes"')
+            for letters in ([one], [one, other], [b'{"id":null,"sink":"intake"}'], [b'{"id":null,"sink":"intake"}']):
+                await spool.append([Part("dead", "lake", letters, 1, Kind.DEAD)])
+            shutil.copytree(state / "lanes", state.with_name("lanes"))
+
+    asyncio.run(main())
+    # As a kill leaves it: nothing has come to the files.
+    shutil.rmtree(state / "lanes")
+    shutil.rmtree(state / "dead-letters", ignore_errors=True)
+    shutil.move(state.with_name("lanes"), state / "lanes")
+    assert command("dead-letters", "list", "--state", state, "--json") == 0
+    assert [letter["sink"] for letter in json.loads(capsys.readouterr().out)] == ["lake", "notes", "intake", "intake"]
 
 
 def test_dead_letters_are_listed_and_shown(state: Path, refused: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import re
 import shlex
-import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +13,7 @@ from typing import Any, cast
 import pytest
 import structlog
 from far_side import run_of
+from scene import in_a_thread
 
 from agent.cli import app
 from agent.collectors.host.collector import GROUPS, Host, Naming
@@ -49,26 +48,8 @@ id_key = "id"
 @pytest.fixture(scope="module")
 def far() -> Iterator[Sandbox]:
     """A stand-in on a loop of its own: a command has the one of its thread."""
-    up: list[Sandbox] = []
-    ready = threading.Event()
-
-    async def serve() -> None:
-        nonlocal end
-        end = asyncio.Event()
-        async with Sandbox.open() as sandbox:
-            up.append(sandbox)
-            ready.set()
-            await end.wait()
-
-    end = asyncio.Event()
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
-    thread.start()
-    assert ready.wait(10)
-    yield up[0]
-    loop.call_soon_threadsafe(end.set)
-    thread.join()
-    loop.close()
+    with in_a_thread(Sandbox.open()) as sandbox:
+        yield sandbox
 
 
 @pytest.fixture(autouse=True)

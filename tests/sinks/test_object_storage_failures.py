@@ -23,7 +23,7 @@ from agent.sinks.object_storage import ObjectStorage
 from agent.sinks.object_storage.answers import meaning
 
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
-OK = answer(200)
+OK = answer(200, headers={"ETag": '"d41d8cd9"'})
 REGION = "kr-standard"
 
 
@@ -202,6 +202,17 @@ def test_changed_keys_are_tried_once(tmp_path: Path) -> None:
                         await deliver(parcel(sink))
                     assert len(side.requests) == after
                     path.write_text("another-secret")
+
+    run(main())
+
+
+@pytest.mark.parametrize("status", [200, 202, 204])
+def test_a_success_without_an_etag_is_no_store_s_and_the_object_is_kept(status: int) -> None:
+    async def main() -> None:
+        async with far_side(answer(status, b"<html>Please log in</html>" if status != 204 else b"")) as side:
+            with pytest.raises(Retryable, match=f"answered {status} without the ETag") as told:
+                await send(sink_of(side))
+            assert told.value.operator
 
     run(main())
 

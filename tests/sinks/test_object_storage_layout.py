@@ -57,6 +57,15 @@ def test_a_folder_is_the_time_and_tags_of_the_newest_record(
     assert folder(prefix, tz, NEW_YEAR, record(**tags)) == expected
 
 
+@pytest.mark.parametrize("value", ["가" * 500, "🏭" * 500, "/\\\x00" * 300])
+def test_no_tag_makes_a_key_longer_than_a_store_takes(value: str) -> None:
+    sink = ObjectStorage(**KEYS, prefix="{host}/{tags.a}/{tags.b}/{tags.c}/{tags.d}/dt=%Y-%m-%d/")
+    newest = record(**dict.fromkeys(("host", "a", "b", "c", "d"), value))
+    stored, _ = unpacked(sink.pack("0123456789abcdef" * 4, NEW_YEAR, sink.encode(run_of([newest]))))
+    assert 256 < len(stored.key.encode()) <= 1024
+    assert stored.key.count("/") == 6
+
+
 def test_the_newest_record_is_the_last_one() -> None:
     sink = ObjectStorage(**KEYS)
     records = [record(b'{"v":"\\n"}', host="first"), record(b'{"tags":{"host":"inside"}}', host="last")]

@@ -11,13 +11,14 @@ from typing import NoReturn, TypeVar
 
 from agent import config as configuration
 from agent.cli import state as states
+from agent.cli.refused import code_of
 from agent.config import Config
 from agent.delivery.episode import describe
-from agent.errors import AuthExpired, DeliveryError, Rejected
+from agent.errors import DeliveryError
 from agent.ncloud import DATA_FLOW, GatewayOptions, gateway_problems
 from agent.ncloud.account import Account
 from agent.ncloud.data_flow import DataFlow, is_doubtful, open_data_flow
-from agent.service.exits import Exit, exit_code
+from agent.service.exits import Exit
 from agent.service.logs import secrets_in, setup_logging
 
 T = TypeVar("T")
@@ -26,7 +27,6 @@ LIKE = """\
   [ncloud]
   access_key = "..."
   secret_key_file = "/etc/telemetry-agent/secrets/ncloud\""""
-COME_AND_GO = {408, 425, 429}  # statuses below 500 that say nothing about what was asked
 
 
 def account(config: Sequence[Path] | None) -> Account:
@@ -57,8 +57,6 @@ async def asked(of: Account, work: Callable[[DataFlow], Awaitable[T]]) -> T:
 def refuse(error: DeliveryError, more: str = "") -> NoReturn:
     """End the command with what the far side said, and with what follows from it."""
     said = describe(error)
-    if f"({error.status} " in error.reason:  # the gateway's words are behind it already
-        said = said.replace(f" (status {error.status})", "")
     states.fail(states.printable(f"{said}; {more}" if more else said), code_of(error))
 
 
@@ -80,14 +78,6 @@ def account_of(config: Config) -> Account:
             "\n".join([*problems, f"the account for Data Flow can have a table of its own:\n{LIKE}"]), Exit.CONFIG
         )
     return account
-
-
-def code_of(error: DeliveryError) -> Exit:
-    """How a command ends on it: that what was asked is refused is another thing than that nobody answers."""
-    if isinstance(error, AuthExpired) or error.status in COME_AND_GO:
-        return exit_code(error)
-    is_never_sent = error.status is None and isinstance(error, Rejected)
-    return Exit.REFUSED if is_never_sent or (error.status or 0) // 100 == 4 else exit_code(error)
 
 
 def tell(text: str) -> None:

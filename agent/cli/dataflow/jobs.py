@@ -140,7 +140,9 @@ def run(
     job: Job,
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="FILE", help="jobCondition, as JSON or TOML. [default: the job's own]", readable=False),
+        typer.Argument(
+            metavar="FILE", help="JSON or TOML with the table jobCondition. [default: the job's own]", readable=False
+        ),
     ] = None,
     parameter: Annotated[
         list[str] | None, typer.Option("--parameter", "-p", metavar="NAME=TEXT", help="For a script; may be repeated.")

@@ -40,12 +40,12 @@ def thing(what: str, text: str, there: Sequence[Thing]) -> Thing:
             return found[0]
         if found:
             ids = ", ".join(each.id for each in found)
-            _refuse(f"{len(found)} {what}s have the name {text!r}: give one of their ids, {ids}")
+            _refuse(f"{len(found)} {what}s have the name {text!r}: give one of their ids, {ids}", Exit.USAGE)
     names = [each.name for each in there]
     near = did_you_mean(text, [*names, *(each.id for each in there)])
     listed = f"there are {', '.join(names)}" if names else "there is none"
-    return _refuse(f"no {what} {text!r}; {listed}{near}")
+    return _refuse(f"no {what} {text!r}; {listed}{near}", Exit.REFUSED)
 
 
-def _refuse(text: str) -> NoReturn:
-    states.fail(states.printable(text), Exit.USAGE)
+def _refuse(text: str, code: Exit) -> NoReturn:
+    states.fail(states.printable(text), code)

@@ -28,7 +28,7 @@ def write(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, path)
-    except OSError:
+    except BaseException:  # Ctrl-C, too
         draft.unlink(missing_ok=True)
         raise
 

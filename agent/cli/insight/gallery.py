@@ -11,11 +11,12 @@ from typing import Any
 from agent.cli import progress
 from agent.cli.insight import files, index_page
 from agent.cli.insight.png import picture
+from agent.cli.refused import code_of
 from agent.cli.span import Span
 from agent.delivery.episode import describe
 from agent.errors import DeliveryError, Retryable
 from agent.ncloud.cloud_insight import CloudInsight, Dashboard, Resolution, Widget
-from agent.service.exits import Exit, exit_code
+from agent.service.exits import Exit
 
 INDEX = "index.html"
 MOST_IN_A_ROW = 3  # widgets for which the service did not answer: each of them was waited for a minute already
@@ -110,7 +111,7 @@ async def _saved(client: CloudInsight, widget: Widget, span: Span, resolution: R
         # One of an earlier day under the same name would be taken for this one's.
         files.remove(path)
         silence = isinstance(error, Retryable) and error.status in _SILENCE
-        code = exit_code(error)
+        code = code_of(error)
         return Picture(id=widget.id, name=widget.name, problem=describe(error), code=code, is_silence=silence)
     files.write(path, data)
     return Picture(id=widget.id, name=widget.name, file=path.name, bytes=len(data))

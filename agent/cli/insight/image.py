@@ -17,7 +17,7 @@ from agent.cli.insight.gallery import Gallery, collected
 from agent.cli.insight.png import picture
 from agent.cli.insight.reach import Reach, Sink, reach
 from agent.ncloud.cloud_insight import CloudInsight, Resolution
-from agent.service.exits import Exit
+from agent.service.exits import Exit, exit_code
 
 RESOLUTIONS: Mapping[str, Resolution] = {name: name for name in get_args(Resolution)}
 
@@ -82,7 +82,10 @@ def _one(
     name, data = way.ask(job)
     # What a link leads to is replaced, not the link: that may be /dev/stdout.
     path = Path(f"{files.file_name(name)}.png") if output is None else output.resolve()
-    files.write(path, data)
+    try:
+        files.write(path, data)
+    except OSError as error:
+        states.fail(f"{path}: the picture was not saved: {error.strerror or error}", exit_code(error))
     if as_json:
         said = {"file": str(path), "bytes": len(data), "widget": name, "from": asked.start_ms, "to": asked.end_ms}
         states.print_json(said)
@@ -91,13 +94,15 @@ def _one(
 
 
 def _all(way: Reach, dashboard: str, asked: spans.Span, resolution: Resolution, folder: Path, *, as_json: bool) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-
     async def job(client: CloudInsight) -> Gallery:
         board, there = await contents(client, dashboard)
         return await collected(client, board, there, asked, resolution, folder)
 
-    gallery = way.ask(job)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        gallery = way.ask(job)
+    except OSError as error:
+        states.fail(f"{folder}: the pictures were not saved: {error.strerror or error}", exit_code(error))
     if as_json:
         states.print_json(gallery.to_dict())
     else:

@@ -13,12 +13,13 @@ import typer
 
 from agent import config as configuration
 from agent.cli import state as states
+from agent.cli.refused import code_of
 from agent.config.messages import did_you_mean
 from agent.delivery.episode import describe
 from agent.errors import DeliveryError
 from agent.ncloud import CLOUD_INSIGHT, open_gateway
 from agent.ncloud.cloud_insight import CloudInsight
-from agent.service.exits import Exit, exit_code
+from agent.service.exits import Exit
 from agent.service.logs import secrets_in, setup_logging
 from agent.sinks import cloud_insight
 from agent.sinks.cloud_insight.feeds import Table
@@ -85,7 +86,7 @@ def key_of(table: Table) -> str:
 
 def refuse(error: DeliveryError) -> NoReturn:
     """End the command with what the service said."""
-    states.fail(states.printable(describe(error)), exit_code(error))
+    states.fail(states.printable(describe(error)), code_of(error))
 
 
 def say(text: str) -> None:

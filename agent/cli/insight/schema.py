@@ -61,7 +61,9 @@ def show(
         for schema in there:
             _print(schema)
     if missing := [each for each, schema in found.items() if schema is None]:
-        states.fail(states.printable(f"there is no schema {', '.join(missing)}"), Exit.UNVERIFIED)
+        # A name that was given is one that nobody has; those of the configuration are lacking.
+        code = Exit.REFUSED if name else Exit.UNVERIFIED
+        states.fail(states.printable(f"there is no schema {', '.join(missing)}"), code)
 
 
 @app.command("system")
@@ -198,18 +200,18 @@ async def _made(insight: CloudInsight, *, wanted: Mapped, custom: bool) -> tuple
         return there["cw_key"], None
 
 
-async def _there(insight: CloudInsight, name: str, cw_key: str | None = None) -> dict[str, Any]:
+async def _there(
+    insight: CloudInsight, name: str, cw_key: str | None = None, *, code: Exit = Exit.UNVERIFIED
+) -> dict[str, Any]:
     """The schema. Ends the command where there is none."""
     found = await insight.schema(name, cw_key)
     if found is None:
-        states.fail(
-            states.printable(f"there is no schema {name}{f' of cw_key {cw_key}' if cw_key else ''}"), Exit.UNVERIFIED
-        )
+        states.fail(states.printable(f"there is no schema {name}{f' of cw_key {cw_key}' if cw_key else ''}"), code)
     return found
 
 
 async def _deleted(insight: CloudInsight, *, name: str, cw_key: str | None, yes: bool) -> str:
-    key: str = (await _there(insight, name, cw_key))["cw_key"]
+    key: str = (await _there(insight, name, cw_key, code=Exit.REFUSED))["cw_key"]
     if yes:
         try:
             await insight.delete_schema(name, key)

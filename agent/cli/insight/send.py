@@ -84,9 +84,9 @@ def _rows(pairs: list[str], file: Path | None, fields: Sequence[Field]) -> list[
             return [checked(of_pairs(pairs, fields), fields)]
         given = of_text(sys.stdin.buffer.read() if file is None or file == Path("-") else file.read_bytes())
     except RowError as error:
-        states.fail(states.printable(str(error)), Exit.USAGE)
+        states.fail(states.printable(str(error)), Exit.USAGE if pairs else Exit.REFUSED)
     except OSError as error:
-        states.fail(f"{file} cannot be read: {error.strerror or error}", exit_code(error))
+        states.fail(f"{file}: cannot be read: {error.strerror or error}", exit_code(error))
     if not given:
         states.fail("expected rows, found nothing", Exit.USAGE)
     made = []
@@ -94,5 +94,5 @@ def _rows(pairs: list[str], file: Path | None, fields: Sequence[Field]) -> list[
         try:
             made.append(checked(row, fields))
         except RowError as error:
-            states.fail(states.printable(f"row {n}: {error}; nothing was sent"), Exit.USAGE)
+            states.fail(states.printable(f"row {n}: {error}; nothing was sent"), Exit.REFUSED)
     return made

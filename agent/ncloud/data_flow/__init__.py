@@ -13,7 +13,7 @@ from agent.ncloud.data_flow.opening import open_data_flow
 from agent.ncloud.data_flow.paging import Item
 from agent.ncloud.data_flow.refusals import Refused, is_doubtful
 from agent.ncloud.data_flow.shapes import BadBody
-from agent.ncloud.data_flow.starting import Before, Unconfirmed, before, execution_id, found, started
+from agent.ncloud.data_flow.starting import Before, Unconfirmed, before, by_others, execution_id, found, started
 
 __all__ = [
     "ENDED",
@@ -28,6 +28,7 @@ __all__ = [
     "Unconfirmed",
     "before",
     "body_problems",
+    "by_others",
     "epoch_ms",
     "execution_id",
     "followed",

@@ -11,6 +11,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import orjson
@@ -86,7 +87,8 @@ async def verified(gateway: Gateway, table: Table, say: Callable[[str], None], *
                 # Two numbers that are no point of that time may stand there, too: a page and a size, say.
                 if since <= at <= until and abs(value - nonce.value) < nonce.near:
                     seconds = round(time.monotonic() - began)
-                    return f"{what}, read back after {seconds} s as the {aggregation} of {at}"
+                    minute = datetime.fromtimestamp(at / 1000, UTC).astimezone().isoformat(" ", "minutes")
+                    return f"{what}, read back after {seconds} s as the {aggregation} of {minute}"
         left = wait - (time.monotonic() - began)
         if left <= 0:
             raise Unverified(

@@ -24,6 +24,7 @@ _TAG = "tags."
 UNKNOWN = "unknown"  # in the place of a tag that the record does not have
 MAX_VALUE = 100  # characters of a tag
 MAX_PREFIX = 512  # bytes; a key has 1,024 (Object Storage's guide, "limits")
+MAX_FOLDER = 896  # bytes that tags may make it; the rest is the name's. Nobody's tag is to hold a batch up for ever
 _SEPARATORS = re.compile(r"[/\\\x00-\x1f\x7f]")
 
 
@@ -39,8 +40,9 @@ def folder(prefix: str, tz: str, newest_ms: int, record: bytes) -> str:
     template = Template.parse(prefix)
     moment = datetime.fromtimestamp(newest_ms / 1000, ZoneInfo(tz))
     tags = _tags(record).tags if template.names else {}
-    values = {name: _segment(tags.get(_tag_of(name), "")) for name in template.names}
     pieces = [each if n % 2 else _dated(each, moment) for n, each in enumerate(template.pieces)]
+    room = (MAX_FOLDER - len("".join(pieces[::2]).encode())) // max(len(pieces[1::2]), 1)
+    values = {name: _segment(tags.get(_tag_of(name), ""), max(room, 0)) for name in template.names}
     return Template(tuple(pieces)).render(values)
 
 
@@ -52,9 +54,9 @@ def _tag_of(name: str) -> str:
     return name.removeprefix(_TAG)
 
 
-def _segment(value: str) -> str:
-    """A value as a part of a key: it opens no folder of its own, and is none that leads back."""
-    text = _SEPARATORS.sub("-", value)[:MAX_VALUE]
+def _segment(value: str, room: int) -> str:
+    """A value as a part of a key, of at most `room` bytes: it opens no folder, and is none that leads back."""
+    text = _SEPARATORS.sub("-", value)[:MAX_VALUE].encode()[:room].decode(errors="ignore")
     return text if text.strip(".") else UNKNOWN
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from agent.errors import Retryable
 from agent.far_clock import FarClock
-from agent.http import Answer, HttpOptions, open_client
+from agent.http import Answer, HttpOptions, open_client, quoted
 from agent.ncloud.keys import Keys, Pair
 from agent.sinks.object_storage import signing
 from agent.sinks.object_storage.answers import meaning
@@ -52,9 +52,22 @@ class Store:
         self._clock = FarClock("object_storage")
 
     async def put(self, stored: Stored, content: bytes, content_type: str) -> None:
-        """Store an object; one with the same key is overwritten."""
+        """
+        Store an object; one with the same key is overwritten.
+
+        A store says so with the object's ETag (Amazon S3 API reference, PutObject). Without one the answer is that of
+        something else, such as a hotspot's login page, and the object is kept.
+        """
         headers = {"Content-Type": content_type, "Content-MD5": stored.md5}
-        await self._ask("PUT", stored.key, content, headers, stored.sha256)
+        answer = await self._ask("PUT", stored.key, content, headers, stored.sha256)
+        if not answer.headers.get("etag"):
+            said = quoted(answer.body)
+            raise Retryable(
+                f"answered {answer.status} without the ETag of a stored object: is `url` a store that speaks S3?",
+                answer=said,
+                status=answer.status,
+                operator=True,
+            )
 
     async def get(self, key: str) -> bytes:
         """An object's content, the first 64 KiB of it."""
