@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 import structlog
 
-from agent.errors import AuthExpired, DeliveryError, Rejected, Retryable
+from agent.errors import AuthExpired, DeliveryError, Rejected, Retryable, Throttled
 from agent.timing import Backoff
 
 log = structlog.get_logger()
@@ -60,7 +60,8 @@ class Patience:
             say = log.error if needs_person else log.warning
             say("Data Flow rule cannot go on, it tries again", rule=self._rule, where=where, reason=reason)
         self._of, self.trouble = of, reason
-        await asyncio.sleep(BACKOFF.delay(failures, self._rng))
+        asked_for = error.retry_after if isinstance(error, Throttled) else 0.0  # a quota is minutes
+        await asyncio.sleep(asked_for + BACKOFF.delay(failures, self._rng))
 
     def well(self) -> None:
         """It has passed."""

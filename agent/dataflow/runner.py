@@ -23,6 +23,10 @@ from agent.stats import Stats
 
 log = structlog.get_logger()
 
+MOST = (
+    2 << 20
+)  # bytes of an answer, 10 KB for each execution of a page: its JSON takes many times that, beside deliveries
+
 
 class Rules:
     """The rules, with what they have kept. `open` gives them."""
@@ -57,7 +61,10 @@ class Rules:
         failures = 0
         while True:
             try:
-                async with open_data_flow(self._account, "Data Flow") as flow, asyncio.TaskGroup() as tasks:
+                async with (
+                    open_data_flow(self._account, "Data Flow", most=MOST) as flow,
+                    asyncio.TaskGroup() as tasks,
+                ):
                     failures = 0
                     for name, turns in self._turns.items():
                         tasks.create_task(_guarded(turns, turns.run(flow)), name=f"dataflow {name}")

@@ -59,15 +59,18 @@ async def asked(
     patience: float = PATIENCE,
     say: Say = quiet,
     backoff: Backoff = BACKOFF,
+    most: int = MOST,
 ) -> Any:
     """
     The JSON of a success, of whatever type; None where its body is empty.
 
     `value`: what to send as JSON, None for no body. For at most `patience` seconds it is tried again, after pauses as
-    the far side asks for or `backoff` has them, and `say` hears of each. Raises the DeliveryError of the last try, and
-    Unreadable for a success that is no JSON.
+    the far side asks for or `backoff` has them, and `say` hears of each. `most`: bytes of an answer.
+    Raises the DeliveryError of the last try, and Unreadable for a success that is no JSON, or too long.
     """
-    answer = await fetched(gateway, method, target, value, repeat=repeat, patience=patience, say=say, backoff=backoff)
+    answer = await fetched(
+        gateway, method, target, value, repeat=repeat, patience=patience, say=say, backoff=backoff, most=most
+    )
     if not answer.body.strip():
         return None
     try:
@@ -87,6 +90,7 @@ async def fetched(
     say: Say = quiet,
     backoff: Backoff = BACKOFF,
     accept: str = JSON,
+    most: int = MOST,
 ) -> Answer:
     """The answer as it came, whose status is a success; the rest as `asked`."""
     body = None if value is None else orjson.dumps(value)
@@ -94,7 +98,7 @@ async def fetched(
     began, tries, failed = clock(), 0, 0
     while True:
         try:
-            answer = await gateway.call(method, target, body, accept=accept, most=MOST)
+            answer = await gateway.call(method, target, body, accept=accept, most=most)
         except Retryable as failure:
             failed += failure.status == 500
             if not _may_repeat(failure, repeat) or failed > 1:
@@ -108,8 +112,8 @@ async def fetched(
             say(f"{failure.reason}; tries again in {format_duration(max(round(pause, 1), 0.1))}")
             await asyncio.sleep(pause)
         else:
-            if len(answer.body) >= MOST:
-                raise Unreadable(f"the answer is longer than {MOST >> 20} MiB", status=answer.status)
+            if len(answer.body) >= most:
+                raise Unreadable(f"the answer is longer than {most >> 20} MiB", status=answer.status)
             return answer
 
 

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 from far_side import run
-from leading import JOB, RULE, START, rule, site, until
+from leading import JOB, RULE, START, Hasty, rule, site, until
 from structlog.testing import capture_logs
 
 from agent.dataflow.book import Book
-from agent.sandbox.faults import hang, slow
+from agent.dataflow.patience import Patience
+from agent.errors import Throttled
+from agent.sandbox.faults import Fault, hang, slow
 
 WEEK, YEAR = 7 * 86_400, 365 * 86_400
 
@@ -99,5 +101,33 @@ def test_a_start_that_is_refused_again_and_again_is_said_once(tmp_path: Path) ->
             assert said.count("Data Flow rule cannot go on, it tries again") == 1
             assert "Data Flow rule goes on" not in said
             assert (await Book.open(tmp_path)).rule(RULE).intent is not None
+
+    run(main())
+
+
+def test_a_pause_that_data_flow_asks_for_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    async def main() -> None:
+        monkeypatch.setattr("agent.dataflow.patience.asyncio", SimpleNamespace(sleep=sleep))
+        await Patience(RULE, Hasty()).failed(Throttled("the quota is used up", retry_after=300.0, status=429), 0)
+
+    run(main())
+    assert pauses == [300.0]
+
+
+def test_an_answer_that_is_far_too_long_is_not_taken_into_memory(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with site(tmp_path) as here, here.leader() as leader:
+            flood = '{"list":[' + '{"a":1},' * 500_000 + "{}]}"
+            here.far.faults.add(Fault(name="flood", stage="send", status=200, gateway=True, body=flood, count=1))
+            with capture_logs() as logs:
+                await leader.store(1, 2, 3)
+                await leader.ended("COMPLETED")
+            assert logs[0]["reason"] == "the answer is longer than 2 MiB"
+            assert here.runs == 1
 
     run(main())

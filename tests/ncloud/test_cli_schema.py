@@ -182,6 +182,8 @@ def test_a_key_that_cannot_be_written_is_printed_all_the_same(insight: Insight) 
     said = insight("schema", "create", "-o", insight.folder / "no" / "such")
     assert (said.code, said.out) == (74, f"Custom/Plant made: cw_key {insight.plant.cw_key}\n")
     assert "such: the key was not written: No such file or directory" in said.err
+    again = insight("schema", "create", "-o", insight.folder / "no" / "such", "--json")
+    assert (again.code, json.loads(again.out)["file"]) == (74, None)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
@@ -288,6 +290,16 @@ def test_a_schema_is_shown_without_its_secret(insight: Insight) -> None:
 def test_navers_own_schemas_are_listed(insight: Insight) -> None:
     assert {row["prodName"] for row in insight.json("schema", "system")} >= {"System/Server(VPC)"}
     assert "System/Server(VPC)" in insight("schema", "system").out
+
+
+@pytest.mark.parametrize(("error", "status", "code"), [("300", 404, 65), ("210", 401, 77), ("400", 429, 69)])
+def test_a_refusal_is_told_once_and_is_another_thing_than_silence(
+    insight: Insight, error: str, status: int, code: int
+) -> None:
+    insight.account.faults.add(gateway(error))
+    said = insight("schema", "system")
+    assert (said.code, said.out, "(status" in said.err) == (code, "", False)
+    assert f"({status} {error} " in said.err
 
 
 @pytest.mark.parametrize(

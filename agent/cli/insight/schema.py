@@ -95,16 +95,21 @@ def create(
     key, there = way.ask(partial(_made, wanted=wanted, custom=use_custom_resource))
     changes = [] if there is None else differences(there["fields"], wanted.fields)
     file = output or wanted.key_file
+    failure: OSError | None = None
+    if file is not None:
+        try:  # before anything is printed: whoever reads it may be gone
+            keep_key(file, key, agents=way.config.spool.directory)
+        except OSError as error:
+            failure = error
     if as_json:
-        said = {"name": wanted.name, "cw_key": key, "created": there is None, "file": file and str(file)}
+        written = str(file) if file is not None and failure is None else None
+        said = {"name": wanted.name, "cw_key": key, "created": there is None, "file": written}
         states.print_json({**said, "differences": [_as_json(each) for each in changes]})
     else:
         print(f"{wanted.name} {'made' if there is None else 'exists, and no second one was made'}: cw_key {key}")
     if file is not None:
-        try:
-            keep_key(file, key, agents=way.config.spool.directory)
-        except OSError as error:
-            states.fail(f"{file}: the key was not written: {error.strerror or error}", exit_code(error))
+        if failure is not None:
+            states.fail(f"{file}: the key was not written: {failure.strerror or failure}", exit_code(failure))
         say(f"the key is in {file}")
     if wanted.key not in (None, key) or (wanted.key is None and wanted.key_file is None):
         say(f'{wanted.place} in the configuration needs: cw_key = "{key}"')

@@ -14,11 +14,12 @@ import typer
 from agent import config as configuration
 from agent.cli import state as states
 from agent.cli.obsrv.samples import samples
+from agent.cli.refused import code_of
 from agent.config.messages import did_you_mean
 from agent.delivery.episode import describe
 from agent.errors import DeliveryError
 from agent.schema import Secret
-from agent.service.exits import Exit, exit_code
+from agent.service.exits import Exit
 from agent.service.logs import secrets_in, setup_logging
 from agent.sinks.obsrv import Obsrv
 from agent.sinks.obsrv.datasets import Datasets, open_datasets
@@ -74,12 +75,17 @@ class Reach:
         try:
             return asyncio.run(asked())
         except DeliveryError as error:
-            states.fail(states.printable(describe(error)), exit_code(error))
+            states.fail(states.printable(describe(error)), code_of(error))
 
 
 def reach(config: Sequence[Path] | None, sink: str | None, token_file: Path | None) -> Reach:
     """The sink that is meant. Ends the command where there is none, or more than one to choose from."""
     loaded = configuration.load(config or [configuration.DEFAULT_PATH])
+    if token_file is not None:
+        try:
+            token_file.read_bytes()
+        except OSError as error:
+            states.fail(f"--token-file {token_file}: {error.strerror}", Exit.INPUT_OUTPUT)
     token = None if token_file is None else Secret(path=str(token_file))
     setup_logging("warning", "text", hide=[*secrets_in(loaded), *([] if token is None else [token])])
     found = [name for name, table in loaded.sinks.items() if isinstance(table.plugin, Obsrv)]

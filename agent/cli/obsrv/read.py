@@ -31,7 +31,7 @@ def read(
     row = chosen.ask(lambda datasets: datasets.read(name, FIELDS, draft=draft))
     if row is None:
         other = "is it published (no --draft)?" if draft else "it may be a draft (--draft), or this its alias"
-        states.fail(f"there is no {'draft' if draft else 'published dataset'} {name}: {other}", Exit.UNAVAILABLE)
+        states.fail(f"there is no {'draft' if draft else 'published dataset'} {name}: {other}", Exit.REFUSED)
     if as_json:
         states.print_json(row)
     else:

@@ -33,7 +33,7 @@ def verify(
         states.fail(
             f"there is no dataset {chosen.dataset}: `obsrv dataset create` makes one (an alias can be sent to, "
             "but not read: give the dataset's id)",
-            Exit.UNAVAILABLE,
+            Exit.UNVERIFIED,
         )
     found = list(findings(row, chosen.expected()))
     faults = sum(each.grade == "fault" for each in found)

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from agent.errors import DeliveryError
 from agent.ncloud.account import Api
-from agent.ncloud.asking import BACKOFF, PATIENCE, Repeat, Say, Unreadable, asked, quiet
+from agent.ncloud.asking import BACKOFF, MOST, PATIENCE, Repeat, Say, Unreadable, asked, quiet
 from agent.ncloud.data_flow.bodies import checked
 from agent.ncloud.data_flow.dates import korean
 from agent.ncloud.data_flow.paging import PAGE, Item, Pages, listed, pages
@@ -48,12 +48,14 @@ class DataFlow:
         *,
         patience: float = PATIENCE,
         backoff: Backoff = BACKOFF,
+        most: int = MOST,
     ) -> None:
         self.api = api
         self.say = say
         self._gateway = gateway
         self._patience = patience
         self._backoff = backoff
+        self._most = most
 
     def now_ms(self) -> int:
         """Data Flow's clock, as far as it is known: epoch milliseconds."""
@@ -227,6 +229,7 @@ class DataFlow:
                 patience=self._patience,
                 say=self.say,
                 backoff=self._backoff,
+                most=self._most,
             )
         except DeliveryError as error:
             raise translated(error) from error

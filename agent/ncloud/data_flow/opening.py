@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from agent.ncloud.account import Account, Api
-from agent.ncloud.asking import BACKOFF, PATIENCE, Say, quiet
+from agent.ncloud.asking import BACKOFF, MOST, PATIENCE, Say, quiet
 from agent.ncloud.data_flow.client import DataFlow
 from agent.ncloud.gateway import open_gateway
 from agent.ncloud.options import GatewayOptions
@@ -23,14 +23,15 @@ async def open_data_flow(
     *,
     patience: float = PATIENCE,
     backoff: Backoff = BACKOFF,
+    most: int = MOST,
 ) -> AsyncIterator[DataFlow]:
     """
     Data Flow with that account's keys. `name` is what the log calls it; `say` hears of what is asked again.
 
     `api`: which documents hold; unless told, those that the account names, else the newer ones. `patience`, `backoff`:
-    for how many seconds, and after what pauses, a request is tried again. The account's `zone` must have Data Flow,
-    which `gateway_problems(account, DATA_FLOW)` tells.
+    for how many seconds, and after what pauses, a request is tried again. `most`: bytes of an answer.
+    The account's `zone` must have Data Flow, which `gateway_problems(account, DATA_FLOW)` tells.
     """
     spoken: Api = api or (account.api if isinstance(account, Account) else "2026")
     async with open_gateway(account, DATA_FLOW, name=name) as gateway:
-        yield DataFlow(gateway, spoken, say, patience=patience, backoff=backoff)
+        yield DataFlow(gateway, spoken, say, patience=patience, backoff=backoff, most=most)

@@ -185,7 +185,8 @@ def table(shape: Shape, *, rest: Literal["told", "near", "passed"] = "told") -> 
             elif rest != "passed" and name in _ANSWERED:
                 reading.bad(inner + name, f"is in answers alone: {_ANSWERED[name]}")
             elif rest != "passed" and ((hint := near(str(name), expected)) or rest == "told"):
-                reading.bad(f"{inner}{name}", f"no such field{hint}")
+                known = hint or f"; expected {', '.join(expected)}"
+                reading.bad(f"{inner}{name}", f"no such field{known}")
         for name, member in expected.items():
             if reading.api in member.required and name not in value:
                 reading.bad(inner + name, "is required, and missing")

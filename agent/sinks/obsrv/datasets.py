@@ -145,7 +145,7 @@ class Datasets:
                     raise Retryable(what, status=failure.status, answer=failure.answer, ambiguous=True) from failure
                 if failure.operator or not (is_read or harmless) or clock() + wait > until:
                     raise
-                self._say(f"{failure.reason}; asking again in {wait:.0f} s")
+                self._say(f"{failure.reason}; asking again in {max(wait, 0.1):.1f} s")
             attempt += 1
             await asyncio.sleep(wait)
 
