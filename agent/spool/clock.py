@@ -12,6 +12,7 @@ so that a jump into the future and back leaves nothing behind.
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -59,6 +60,9 @@ class Clock:
         self._wall = wall
         self._boottime = boottime
         self._distance = wall() - boottime()
+        self._former: int | None = None  # the distance before the wall clock was set last
+        # Else whoever was held up between two looks at the clocks could put an older distance in a newer one's place.
+        self._looking = threading.Lock()
         self._held_since = boottime()
         self._was_set = False  # while this process looked on
 
@@ -84,12 +88,25 @@ class Clock:
 
     def distance(self) -> int:
         """Wall clock minus boot clock. It keeps still until the wall clock is really set, so that bytes repeat."""
+        with self._looking:
+            boottime = self._boottime()
+            now = self.now() - boottime
+            if abs(now - self._distance) > STEP_MS:
+                self._former, self._distance = self._distance, now
+                self._held_since, self._was_set = boottime, True
+            return self._distance
+
+    def distance_of(self, received_ms: int) -> int:
+        """The distance at a wall time of a moment ago: the former one, where the clock was set since."""
+        distance, former = self.distance(), self._former
+        if former is None:
+            return distance
         boottime = self._boottime()
-        now = self.now() - boottime
-        if abs(now - self._distance) > STEP_MS:
-            self._distance = now
-            self._held_since, self._was_set = boottime, True
-        return self._distance
+        return min(distance, former, key=lambda each: abs(boottime - (received_ms - each)))
+
+    def steady(self) -> int:
+        """Milliseconds since boot: the clock that nobody sets."""
+        return self._boottime()
 
     def stamp(self, oldest_ms: int, newest_ms: int, distance: int) -> Stamp:
         """The stamp for records that arrived at these wall times, when that was the `distance`."""

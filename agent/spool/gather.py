@@ -23,7 +23,8 @@ class Job:
     parts: Sequence[Part]
     size: int
     done: asyncio.Future[None]
-    distance: int  # of the wall clock from the one since boot at the append: it may be set before they are written
+    # Of the wall clock from the one since boot when each part arrived: it may be set before they are written.
+    distances: Sequence[int]
 
 
 def claim_once(parts: Sequence[Part]) -> list[Part]:

@@ -185,7 +185,7 @@ class Lane:
 
     def seconds_since(self, steady_ms: int) -> float:
         """How long ago that was, on the steady clock: a time of a run without the run's distance."""
-        return (self._clock.now() - self._clock.distance() - steady_ms) / 1000
+        return (self._clock.steady() - steady_ms) / 1000
 
     def wall(self, steady_ms: int) -> int:
         """The same moment by the wall clock as it goes now."""

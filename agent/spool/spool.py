@@ -129,7 +129,8 @@ class Spool:
         future = self._loop.create_future()
         self._pending += size
         self._waiting.add(future)
-        self._works.writer.append(Job(parts, size, future, self._works.writer.clock.distance()))
+        distance_of = self._works.writer.clock.distance_of
+        self._works.writer.append(Job(parts, size, future, [distance_of(part.received_ms) for part in parts]))
         return future
 
     @property

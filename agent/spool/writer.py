@@ -151,9 +151,9 @@ class Writer:
         self._alive()
         parts: dict[str, list[tuple[int, Part]]] = {}
         for job in jobs:
-            for part in job.parts:
+            for distance, part in zip(job.distances, job.parts, strict=True):
                 if part.records:
-                    parts.setdefault(part.lane, []).append((job.distance, part))
+                    parts.setdefault(part.lane, []).append((distance, part))
         heads: dict[str, int] = {}
         # In the order of their names: see gather.claim_once.
         for name in sorted(parts):

@@ -170,6 +170,27 @@ def test_a_clock_that_is_set_between_arrival_and_writing_corrects_what_waited(
     run(main)
 
 
+@pytest.mark.parametrize("wrong", [0, TODAY - HOUR, TODAY + HOUR])
+def test_a_clock_that_is_set_between_arrival_and_append_makes_nothing_old(state: Path, wrong: int) -> None:
+    machine = Machine(wall=wrong)
+
+    async def main() -> None:
+        async with opened(state) as spool:
+            lane = spool.lanes["all"]
+            lane._clock._wall, lane._clock._boottime = lambda: machine.wall, lambda: machine.boot
+            lane._clock._distance, lane._clock._former = wrong - machine.boot, None
+            arrived, machine.wall = machine.wall, TODAY
+            await spool.append([part(records(1), received_ms=arrived), part(records(1), received_ms=machine.wall)])
+            machine.sleep(1000)
+            for n in range(2):
+                got = await lane.read(n, 1, 1000)
+                assert isinstance(got, Run)
+                assert got.newest_ms == TODAY
+                assert lane.seconds_since(got.newest_ms - got.distance_ms) == 1.0
+
+    run(main)
+
+
 def test_records_without_an_age_are_read_as_such_and_the_latest_time_is_kept(state: Path) -> None:
     async def main() -> None:
         async with opened(state) as spool:
