@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -50,7 +51,7 @@ class Line:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
 
     async def _lay(self, host: str, tls: ssl.SSLContext | None) -> None:
-        self._server = await asyncio.start_server(self._serve, host, self.port, ssl=tls)
+        self._server = await asyncio.start_server(partial(self._serve, tls), host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _cut(self) -> None:
@@ -62,9 +63,13 @@ class Line:
         while self._open:
             await asyncio.sleep(0.001)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open.add(writer)
+    async def _serve(
+        self, tls: ssl.SSLContext | None, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._open.add(writer)  # before the handshake: a cut ends those in the middle of one, too
         try:
+            if tls is not None:
+                await writer.start_tls(tls)
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._far)
             back = asyncio.ensure_future(self._carry(far_reader, writer, note=False))
             await self._carry(reader, far_writer, note=True)
