@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -69,7 +70,8 @@ def test_those_who_save_at_once_share_a_write_and_nobody_returns_before_it(tmp_p
             book.count(SINK, str(n), [RULE])
             await book.save()
             states.add((tmp_path / NAME).stat().st_ino)
-            assert (await Book.open(tmp_path)).rule(RULE).waiting > n
+            # Not by Book.open, which gives what another one is reading already.
+            assert json.loads((tmp_path / NAME).read_bytes())["state"]["rules"][RULE]["waiting"] > n
 
         await asyncio.gather(*(note(n) for n in range(50)))
         assert len(states) < 10

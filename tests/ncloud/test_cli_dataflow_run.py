@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -124,6 +124,15 @@ def test_a_wait_ends_in_time_and_says_how_to_look_on(flow: Flow) -> None:
     assert flow("jobs", "execution", "J1", execution, "--json").json["status"] == "RUNNING"
 
 
+@pytest.fixture
+def _ctrl_c() -> Iterator[None]:
+    """Ctrl-C interrupts, also where whoever started the tests has it ignored, as a shell does in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_ctrl_c")
 def test_ctrl_c_leaves_the_job_running_and_says_how_to_look_at_it(flow: Flow) -> None:
     flow.cloud.outcome(job="J1", take=HOURS, count=1)
     before = flow.ran()
@@ -140,6 +149,7 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_look_at_it(flow: Flow) ->
     assert flow.cloud.executions("J1")[-1]["status"] == "RUNNING"
 
 
+@pytest.mark.usefixtures("_ctrl_c")
 def test_ctrl_c_before_the_answer_says_that_it_may_have_been_started(flow: Flow) -> None:
     flow.cloud.fault("hang", stage="stored", dataset=START)
 
