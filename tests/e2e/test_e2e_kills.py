@@ -63,7 +63,8 @@ def _survive(tmp_path: Path, capsys: pytest.CaptureFixture[str], *, messages: in
     with broker(tmp_path) as plant, cloud(tmp_path, DATASET, "part") as far, relay(plant.port, delay=0.12) as line:
         config = (
             AGENT
-            + spool(max_bytes="12MiB")  # segments of 1.5 MiB, so that some are filled and deleted
+            # Small segments, so that some are filled and deleted; but room for all that an outage holds up.
+            + spool(max_bytes="12MiB" if messages <= 10_000 else "24MiB")
             + mqtt_collector(line.url, "plant/{line}/{device}/state")
             + obsrv_sink(far.url, timeout="1s")
             + obsrv_sink(far.url, "part", dataset="part", timeout="1s", more='where = { line = "line3" }')
