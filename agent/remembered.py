@@ -7,11 +7,12 @@ unsubscribed by whoever still knows of it. One small JSON file in the state dire
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
+
+from agent.replacing import replace_file
 
 Filters = Mapping[str, tuple[str, ...]]  # by collector
 
@@ -28,12 +29,4 @@ def read(directory: Path) -> Filters:
 
 def write(directory: Path, filters: Filters) -> None:
     """Leave this for the next run. Raises OSError where the disk takes nothing."""
-    path = directory / NAME
-    draft = path.with_suffix(".new")
-    try:
-        draft.touch(mode=0o600)
-        draft.write_bytes(msgspec.json.encode(filters))
-        os.replace(draft, path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
+    replace_file(directory / NAME, msgspec.json.encode(filters), durable="nothing")

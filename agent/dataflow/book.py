@@ -9,7 +9,6 @@ for what stood in it: that a job runs once is worth more than that it runs.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Collection
 from pathlib import Path
 from secrets import token_hex
@@ -21,6 +20,7 @@ import structlog
 from agent.aside import aside
 from agent.dataflow.kept import Kept, State
 from agent.errors import StateError, StateRefused, StateTooNew
+from agent.replacing import replace_file
 
 log = structlog.get_logger()
 
@@ -103,7 +103,8 @@ class Book:
                 content, path = _file(self._state), self._path
 
                 def write(number: int = number, content: bytes = content, path: Path = path) -> tuple[Book, int]:
-                    _replace(path, content)
+                    # A name that a power cut takes back would take back what was meant, and it would be started again.
+                    replace_file(path, content, durable="name")
                     return self, number
 
                 # Of an older state, and maybe of the book before a reload, where its writing was still under way.
@@ -146,23 +147,3 @@ async def _set_aside(path: Path, reason: str) -> None:
         reason=reason,
         set_aside=where,
     )
-
-
-def _replace(path: Path, content: bytes) -> None:
-    draft = path.with_suffix(".new")
-    try:
-        draft.touch(mode=0o600)
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
-    # A name that a power cut takes back would take back what was meant, and it would be started again.
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -19,6 +19,7 @@ import msgspec
 import structlog
 
 from agent.aside import aside
+from agent.replacing import replace_file
 
 log = structlog.get_logger()
 
@@ -140,7 +141,7 @@ class Memory:
         content = {name: give() for name, give in self._write.items()}
 
         def write() -> int:
-            _replace(path, msgspec.json.encode({"format": FORMAT, "sections": content}))
+            replace_file(path, msgspec.json.encode({"format": FORMAT, "sections": content}), durable="content")
             return number
 
         try:
@@ -175,17 +176,3 @@ class Memory:
         if read.format != FORMAT:
             raise ValueError(f"it has the format {read.format}, this program knows {FORMAT}")
         return state.st_mtime_ns // 1_000_000, read
-
-
-def _replace(path: Path, content: bytes) -> None:
-    draft = path.with_suffix(".new")
-    try:
-        draft.touch(mode=0o600)
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
